@@ -1,0 +1,39 @@
+# colloc_ops: op schemas, argument checks and the CPU kernels. The kernels are compiled once
+# per instruction set; the one to use is chosen when the library is loaded.
+set(COLLOC_KERNELS
+  csrc/cpu/kernels/halton.cpp
+  csrc/cpu/kernels/adaptive_activation.cpp)
+
+# Never -ffast-math: it breaks magic-number rounding, and its start-up object flushes
+# denormals for the whole process.
+set(COLLOC_VECTOR_FLAGS -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math -ffp-contract=fast)
+string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" processor)
+
+set(COLLOC_CAPABILITIES baseline)
+if(processor MATCHES "x86_64|amd64")
+  list(APPEND COLLOC_CAPABILITIES avx2 avx512)
+endif()
+set(flags_baseline "")
+set(flags_avx2 -mavx2 -mfma)
+set(flags_avx512 -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512)
+
+add_library(colloc_ops SHARED
+  csrc/library.cpp
+  csrc/common/capability.cpp
+  csrc/cpu/halton.cpp
+  csrc/cpu/adaptive_activation.cpp)
+target_include_directories(colloc_ops PRIVATE csrc)
+target_link_libraries(colloc_ops PRIVATE colloc_torch)
+target_compile_options(colloc_ops PRIVATE -O2 -Wall -Wextra)
+set_target_properties(colloc_ops PROPERTIES INSTALL_RPATH "$ORIGIN/../torch/lib")
+
+foreach(capability IN LISTS COLLOC_CAPABILITIES)
+  add_library(colloc_kernels_${capability} OBJECT ${COLLOC_KERNELS})
+  target_include_directories(colloc_kernels_${capability} PRIVATE csrc)
+  target_compile_options(colloc_kernels_${capability} PRIVATE
+    ${COLLOC_VECTOR_FLAGS} ${flags_${capability}} -Wall -Wextra)
+  target_compile_definitions(colloc_kernels_${capability} PRIVATE COLLOC_CAPABILITY=${capability})
+  target_sources(colloc_ops PRIVATE $<TARGET_OBJECTS:colloc_kernels_${capability}>)
+  string(TOUPPER "${capability}" upper)
+  target_compile_definitions(colloc_ops PRIVATE COLLOC_HAS_${upper}=1)
+endforeach()

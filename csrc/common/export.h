@@ -1,0 +1,3 @@
+#pragma once
+
+#define COLLOC_EXPORT __attribute__((visibility("default")))

@@ -1,0 +1,77 @@
+// The module _host_launch (test builds alone): the bodies of the CUDA kernels, run on the host
+// with the grid they have on the GPU. Arrays are NumPy's, one past their end is checked by the
+// tests' guard values.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "common/host_launch.h"
+#include "cuda/adaptive_activation_body.h"
+#include "cuda/halton_body.h"
+
+namespace py = pybind11;
+
+namespace colloc {
+namespace {
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+
+const auto run_on_host = [](const auto& body) { host_launch(body, body.grid()); };
+
+template <typename T>
+void halton(Array<T> out, int64_t n, std::vector<uint64_t> primes, int64_t start, int64_t leap,
+            std::optional<int64_t> seed) {
+  const int64_t dim = static_cast<int64_t>(primes.size());
+  if (out.size() < n * dim) throw std::invalid_argument("out: too small");
+  std::vector<math::HaltonAxis> axes;
+  for (int64_t d = 0; d < dim; ++d) {
+    axes.push_back(math::halton_axis(primes[d], start + leap * (n > 0 ? n - 1 : 0),
+                                     seed.has_value(), static_cast<uint64_t>(seed.value_or(0)), d));
+  }
+  halton_bodies(axes, n, dim, start, leap, out.mutable_data(), run_on_host);
+}
+
+template <typename T>
+void forward(int kind, int64_t order, Array<T> x, Array<T> a, Array<T> beta, double scale,
+             Array<T> y) {
+  with_kind_and_order<math::max_activation_order>(
+      static_cast<math::Kind>(kind), order, [&](auto k, auto n) {
+        run_on_host(ActivationForwardBody<decltype(k)::value, decltype(n)::value, T>{
+            x.data(), x.size(), {a.data(), a.size()}, {beta.data(), beta.size()},
+            static_cast<T>(scale), y.mutable_data()});
+      });
+}
+
+template <typename T>
+void backward(int kind, int64_t order, Array<T> grad, Array<T> x, Array<T> a, Array<T> beta,
+              double scale, Array<T> grad_x, Array<T> grad_a, Array<T> grad_beta) {
+  const int64_t slopes = std::max<int64_t>(a.size(), beta.size());
+  std::vector<double> scratch(ActivationBackwardArguments<T>::scratch_size(x.size(), slopes));
+  const bool stan = static_cast<math::Kind>(kind) == math::Kind::stan;
+  const ActivationBackwardArguments<T> arguments{
+      grad.data(), x.data(), x.size(), {a.data(), a.size()}, {beta.data(), beta.size()}, scale,
+      grad_x.mutable_data(), grad_a.mutable_data(), stan ? grad_beta.mutable_data() : nullptr,
+      slopes, scratch.data()};
+  with_kind_and_order<math::max_activation_order - 1>(
+      static_cast<math::Kind>(kind), order, [&](auto k, auto n) {
+        activation_backward_bodies<decltype(k)::value, decltype(n)::value>(arguments, run_on_host);
+      });
+}
+
+}  // namespace
+}  // namespace colloc
+
+PYBIND11_MODULE(_host_launch, m) {
+  m.doc() = "Bodies of colloc's CUDA kernels, run on the host (tests)";
+  m.def("halton_float32", &colloc::halton<float>);
+  m.def("halton_float64", &colloc::halton<double>);
+  m.def("forward_float32", &colloc::forward<float>);
+  m.def("forward_float64", &colloc::forward<double>);
+  m.def("backward_float32", &colloc::backward<float>);
+  m.def("backward_float64", &colloc::backward<double>);
+}
