@@ -1,5 +1,6 @@
 // The module _C: build facts and the CPU capability, which it shares with libcolloc_ops.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <string>
 #include <vector>
@@ -46,13 +47,15 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Build facts and CPU capability of colloc";
-  m.def("cpu_capability", [] { return std::string(colloc_cpu_capability()); },
-        "The instruction set that the CPU kernels use: 'baseline', 'avx2' or 'avx512'.");
+  m.def(
+      "cpu_capability", [] { return std::string(colloc_cpu_capability()); },
+      "The instruction set that the CPU kernels use: 'baseline', 'avx2' or 'avx512'.");
   m.def("set_cpu_capability", &set_capability, py::arg("name"),
         "Use another instruction set from now on. ValueError if it is not available.");
   m.def("available_cpu_capabilities", &available_capabilities,
         "The instruction sets that this build and this processor have.");
-  m.def("cpu_capability_problem", [] { return std::string(colloc_cpu_capability_problem()); },
-        "What COLLOC_CPU_CAPABILITY asked for in vain, or ''.");
+  m.def(
+      "cpu_capability_problem", [] { return std::string(colloc_cpu_capability_problem()); },
+      "What COLLOC_CPU_CAPABILITY asked for in vain, or ''.");
   m.def("build_info", &build_info, "Versions at build time, and the state of the CUDA library.");
 }

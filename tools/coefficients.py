@@ -17,7 +17,9 @@ def chebyshev(f, low, high, degree):
     nodes = [mp.cos(mp.pi * (k + mp.mpf(1) / 2) / n) for k in range(n)]
     values = [f(mid + half * t) for t in nodes]
     c = [
-        2 * mp.fsum(v * mp.cos(mp.pi * j * (k + mp.mpf(1) / 2) / n) for k, v in enumerate(values)) / n
+        2
+        * mp.fsum(v * mp.cos(mp.pi * j * (k + mp.mpf(1) / 2) / n) for k, v in enumerate(values))
+        / n
         for j in range(n)
     ]
     c[0] /= 2
@@ -81,9 +83,7 @@ def erfcx_scaled(y):
         return 2 / mp.sqrt(mp.pi)
     z = SHIFT * (1 + y) / (1 - y)
     if z > 50:
-        tail = mp.fsum(
-            (-1) ** k * mp.fac2(2 * k - 1) / (2 * z * z) ** k for k in range(12)
-        )
+        tail = mp.fsum((-1) ** k * mp.fac2(2 * k - 1) / (2 * z * z) ** k for k in range(12))
         return (1 + 2 * z) * tail / (z * mp.sqrt(mp.pi))
     return (1 + 2 * z) * mp.exp(z * z) * mp.erfc(z)
 
@@ -97,7 +97,10 @@ def show(name, f, low, high, degree, digits):
 def main():
     half_ln2 = mp.log(2) / 2 * mp.mpf("1.001")
     quarter_pi2 = (mp.pi / 4 * mp.mpf("1.001")) ** 2
-    for label, degrees, digits in (("double", (10, 6, 6, 10, 24), 19), ("float", (5, 3, 3, 5, 11), 11)):
+    for label, degrees, digits in (
+        ("double", (10, 6, 6, 10, 24), 19),
+        ("float", (5, 3, 3, 5, 11), 11),
+    ):
         print(f"// ---- {label}")
         show("expm1: (expm1(r) - r) / r^2", expm1_tail, -half_ln2, half_ln2, degrees[0], digits)
         show("sin: (sin(r) - r) / r^3 in r^2", sin_tail, 0, quarter_pi2, degrees[1], digits)

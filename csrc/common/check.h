@@ -21,11 +21,16 @@ inline std::string shape_of(const Tensor& t) {
 
 inline const char* dtype_name(ScalarType dtype) {
   switch (dtype) {
-    case ScalarType::Float: return "float32";
-    case ScalarType::Double: return "float64";
-    case ScalarType::Half: return "float16";
-    case ScalarType::BFloat16: return "bfloat16";
-    default: return "another dtype";
+    case ScalarType::Float:
+      return "float32";
+    case ScalarType::Double:
+      return "float64";
+    case ScalarType::Half:
+      return "float16";
+    case ScalarType::BFloat16:
+      return "bfloat16";
+    default:
+      return "another dtype";
   }
 }
 
@@ -37,7 +42,8 @@ inline void check_float(const char* name, ScalarType dtype) {
 // `other` must have the dtype and device of `x`.
 inline void check_like(const char* name, const Tensor& other, const char* x_name, const Tensor& x) {
   STD_TORCH_CHECK(other.scalar_type() == x.scalar_type(), name, ": expected the dtype of ", x_name,
-                  " (", dtype_name(x.scalar_type()), "), got ", dtype_name(other.scalar_type()), ".");
+                  " (", dtype_name(x.scalar_type()), "), got ", dtype_name(other.scalar_type()),
+                  ".");
   STD_TORCH_CHECK(other.device() == x.device(), name, ": expected the device of ", x_name,
                   ", got another one.");
 }

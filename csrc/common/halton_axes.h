@@ -45,8 +45,8 @@ inline std::vector<math::HaltonAxis> halton_axes(int64_t n, int64_t dim, int64_t
   const int64_t limit = INT64_MAX / static_cast<int64_t>(primes.back());
   const int64_t steps = n > 0 ? n - 1 : 0;
   STD_TORCH_CHECK(start <= limit && (steps == 0 || steps <= (limit - start) / leap),
-                  "start: expected start + leap * (n - 1) <= ", limit, " for dim ", dim, ", got start ",
-                  start, ", leap ", leap, ", n ", n, ".");
+                  "start: expected start + leap * (n - 1) <= ", limit, " for dim ", dim,
+                  ", got start ", start, ", leap ", leap, ", n ", n, ".");
   const uint64_t last = static_cast<uint64_t>(start) + static_cast<uint64_t>(leap) * steps;
   std::vector<math::HaltonAxis> axes;
   axes.reserve(dim);

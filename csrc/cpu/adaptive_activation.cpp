@@ -21,7 +21,7 @@ constexpr int64_t elements_a_task = 32768;
 struct Rows {
   int64_t count;  // elements
   int64_t width;
-  int64_t task;   // elements a task, a multiple of width
+  int64_t task;  // elements a task, a multiple of width
 
   Rows(int64_t elements, int64_t slopes) : count(elements) {
     width = slopes * std::max<int64_t>(1, shortest_row / slopes);

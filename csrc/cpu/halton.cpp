@@ -39,8 +39,8 @@ Tables make_tables(const std::vector<math::HaltonAxis>& axes, int64_t n) {
     if (table.low_digits == 0) continue;
     const double scale = static_cast<double>(table.axis.denominator / table.period);
     for (uint64_t low = 0; low < table.period; ++low) {
-      at[low] = scale * static_cast<double>(
-                            math::reversed_digits(table.axis, low, 0, table.low_digits));
+      at[low] =
+          scale * static_cast<double>(math::reversed_digits(table.axis, low, 0, table.low_digits));
     }
     table.reversed = at;
     at += table.period;

@@ -5,7 +5,7 @@
 #include "cpu/kernels/kernels.h"
 
 #if defined(COLLOC_HAS_AVX2)
-#define COLLOC_SELECT(kernel)                                             \
+#define COLLOC_SELECT(kernel)                                              \
   (::colloc::capability() == ::colloc::Capability::avx512 ? avx512::kernel \
    : ::colloc::capability() == ::colloc::Capability::avx2 ? avx2::kernel   \
                                                           : baseline::kernel)

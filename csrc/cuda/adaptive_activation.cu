@@ -33,7 +33,7 @@ void run_forward(math::Kind kind, int64_t order, const Tensor& x, const Tensor& 
   const int32_t device = x.get_device_index();
   with_kind_and_order<math::max_activation_order>(kind, order, [&](auto k, auto n) {
     const ActivationForwardBody<decltype(k)::value, decltype(n)::value, T> body{
-        data<T>(x), x.numel(), repeated<T>(a), repeated<T>(beta), static_cast<T>(scale),
+        data<T>(x),        x.numel(), repeated<T>(a), repeated<T>(beta), static_cast<T>(scale),
         mutable_data<T>(y)};
     launch(body, body.grid(), device);
   });

@@ -63,9 +63,9 @@ struct ActivationBackwardBody {
   Repeated<T> a, beta;
   T scale;
   int64_t width, apart;
-  T* grad_x;          // may be null
-  double* by_a;       // (apart, width)
-  double* by_beta;    // (apart, width), null unless stan
+  T* grad_x;        // may be null
+  double* by_a;     // (apart, width)
+  double* by_beta;  // (apart, width), null unless stan
 
   COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
     for (int64_t item = thread.global; item < width * apart; item += thread.total) {
@@ -145,26 +145,40 @@ struct KindTag {
 
 template <int Last, typename Kind, typename Run>
 void with_order(Kind kind, int64_t order, const Run& run) {
-  if (order == 0) run(kind, OrderTag<0>{});
-  else if (order == 1) run(kind, OrderTag<1>{});
-  else if (order == 2) run(kind, OrderTag<2>{});
-  else if (order == 3) run(kind, OrderTag<3>{});
-  else if constexpr (Last >= 4) run(kind, OrderTag<4>{});
+  if (order == 0)
+    run(kind, OrderTag<0>{});
+  else if (order == 1)
+    run(kind, OrderTag<1>{});
+  else if (order == 2)
+    run(kind, OrderTag<2>{});
+  else if (order == 3)
+    run(kind, OrderTag<3>{});
+  else if constexpr (Last >= 4)
+    run(kind, OrderTag<4>{});
 }
 
 template <int Last, typename Run>
 void with_kind_and_order(math::Kind kind, int64_t order, const Run& run) {
   using math::Kind;
   switch (kind) {
-    case Kind::tanh: return with_order<Last>(KindTag<Kind::tanh>{}, order, run);
-    case Kind::sin: return with_order<Last>(KindTag<Kind::sin>{}, order, run);
-    case Kind::silu: return with_order<Last>(KindTag<Kind::silu>{}, order, run);
-    case Kind::gelu: return with_order<Last>(KindTag<Kind::gelu>{}, order, run);
-    case Kind::gelu_tanh: return with_order<Last>(KindTag<Kind::gelu_tanh>{}, order, run);
-    case Kind::sigmoid: return with_order<Last>(KindTag<Kind::sigmoid>{}, order, run);
-    case Kind::softplus: return with_order<Last>(KindTag<Kind::softplus>{}, order, run);
-    case Kind::identity: return with_order<Last>(KindTag<Kind::identity>{}, order, run);
-    case Kind::stan: return with_order<Last>(KindTag<Kind::stan>{}, order, run);
+    case Kind::tanh:
+      return with_order<Last>(KindTag<Kind::tanh>{}, order, run);
+    case Kind::sin:
+      return with_order<Last>(KindTag<Kind::sin>{}, order, run);
+    case Kind::silu:
+      return with_order<Last>(KindTag<Kind::silu>{}, order, run);
+    case Kind::gelu:
+      return with_order<Last>(KindTag<Kind::gelu>{}, order, run);
+    case Kind::gelu_tanh:
+      return with_order<Last>(KindTag<Kind::gelu_tanh>{}, order, run);
+    case Kind::sigmoid:
+      return with_order<Last>(KindTag<Kind::sigmoid>{}, order, run);
+    case Kind::softplus:
+      return with_order<Last>(KindTag<Kind::softplus>{}, order, run);
+    case Kind::identity:
+      return with_order<Last>(KindTag<Kind::identity>{}, order, run);
+    case Kind::stan:
+      return with_order<Last>(KindTag<Kind::stan>{}, order, run);
   }
 }
 
@@ -176,10 +190,10 @@ struct ActivationBackwardArguments {
   int64_t count;
   Repeated<T> a, beta;
   double scale;
-  T* grad_x;     // each may be null
+  T* grad_x;  // each may be null
   T* grad_a;
   T* grad_beta;
-  int64_t slopes;      // 1 or the last size of x: the longer of a and beta
+  int64_t slopes;  // 1 or the last size of x: the longer of a and beta
   double* scratch;
 
   static int64_t scratch_size(int64_t count, int64_t slopes) {
@@ -197,8 +211,8 @@ void activation_backward_bodies(const ActivationBackwardArguments<T>& p, const R
   double* by_beta = K == math::Kind::stan ? by_a + size : nullptr;
   double* columns = p.scratch + 2 * size;
   run(ActivationBackwardBody<K, Order, T>{p.grad, p.x, p.count, p.a, p.beta,
-                                          static_cast<T>(p.scale), rows.width, rows.apart,
-                                          p.grad_x, by_a, by_beta});
+                                          static_cast<T>(p.scale), rows.width, rows.apart, p.grad_x,
+                                          by_a, by_beta});
   if (p.grad_a != nullptr) {
     run(SumRowsBody{by_a, rows.width, rows.apart, columns});
     run(SumRepeatsBody<T>{columns, rows.width, p.a.count, p.scale, p.grad_a});

@@ -11,11 +11,11 @@ constexpr int axes_a_launch = 16;  // they travel as kernel arguments
 template <typename T>
 struct HaltonBody {
   math::HaltonAxis axes[axes_a_launch];
-  int64_t count;   // axes in use
+  int64_t count;  // axes in use
   int64_t n;
-  int64_t dim;     // row length of out
+  int64_t dim;  // row length of out
   uint64_t start, leap;
-  T* out;          // at this launch's first axis
+  T* out;  // at this launch's first axis
 
   COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
     for (int64_t item = thread.global; item < n * count; item += thread.total) {

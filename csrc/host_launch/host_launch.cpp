@@ -42,8 +42,12 @@ void forward(int kind, int64_t order, Array<T> x, Array<T> a, Array<T> beta, dou
   with_kind_and_order<math::max_activation_order>(
       static_cast<math::Kind>(kind), order, [&](auto k, auto n) {
         run_on_host(ActivationForwardBody<decltype(k)::value, decltype(n)::value, T>{
-            x.data(), x.size(), {a.data(), a.size()}, {beta.data(), beta.size()},
-            static_cast<T>(scale), y.mutable_data()});
+            x.data(),
+            x.size(),
+            {a.data(), a.size()},
+            {beta.data(), beta.size()},
+            static_cast<T>(scale),
+            y.mutable_data()});
       });
 }
 
@@ -53,10 +57,17 @@ void backward(int kind, int64_t order, Array<T> grad, Array<T> x, Array<T> a, Ar
   const int64_t slopes = std::max<int64_t>(a.size(), beta.size());
   std::vector<double> scratch(ActivationBackwardArguments<T>::scratch_size(x.size(), slopes));
   const bool stan = static_cast<math::Kind>(kind) == math::Kind::stan;
-  const ActivationBackwardArguments<T> arguments{
-      grad.data(), x.data(), x.size(), {a.data(), a.size()}, {beta.data(), beta.size()}, scale,
-      grad_x.mutable_data(), grad_a.mutable_data(), stan ? grad_beta.mutable_data() : nullptr,
-      slopes, scratch.data()};
+  const ActivationBackwardArguments<T> arguments{grad.data(),
+                                                 x.data(),
+                                                 x.size(),
+                                                 {a.data(), a.size()},
+                                                 {beta.data(), beta.size()},
+                                                 scale,
+                                                 grad_x.mutable_data(),
+                                                 grad_a.mutable_data(),
+                                                 stan ? grad_beta.mutable_data() : nullptr,
+                                                 slopes,
+                                                 scratch.data()};
   with_kind_and_order<math::max_activation_order - 1>(
       static_cast<math::Kind>(kind), order, [&](auto k, auto n) {
         activation_backward_bodies<decltype(k)::value, decltype(n)::value>(arguments, run_on_host);

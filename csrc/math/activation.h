@@ -38,9 +38,9 @@ COLLOC_HD void sigmoid_derivatives(T t, T* d) {
   T e, m;
   exp_of_negative(absolute(t), e, m);
   const T q = T(1) / (T(1) + e);
-  const T magnitude = -m * q;                 // tanh(|t| / 2)
+  const T magnitude = -m * q;                     // tanh(|t| / 2)
   const T h = t < T(0) ? -magnitude : magnitude;  // 2 sigma - 1
-  const T s = e * q * q;                      // sigma (1 - sigma)
+  const T s = e * q * q;                          // sigma (1 - sigma)
   const T h2 = h * h;
   d[0] = t < T(0) ? e * q : q;
   if constexpr (N >= 1) d[1] = s;

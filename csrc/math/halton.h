@@ -56,8 +56,8 @@ COLLOC_HD uint64_t reversed_digits(const HaltonAxis& axis, uint64_t index, int f
   for (int position = first; position < last; ++position) {
     const uint64_t rest = index / axis.base;
     const uint64_t digit = index - rest * axis.base;
-    reversed = reversed * axis.base +
-               (axis.scrambled ? scrambled_digit(axis, digit, position) : digit);
+    reversed =
+        reversed * axis.base + (axis.scrambled ? scrambled_digit(axis, digit, position) : digit);
     index = rest;
   }
   return reversed;

@@ -85,16 +85,12 @@ void backward(const T* grad, const T* x, int64_t count, int64_t width, const T* 
   }
 }
 
-#define FORWARD(kind)                                                                       \
-  {                                                                                         \
-    forward<Kind::kind, 0, T>, forward<Kind::kind, 1, T>, forward<Kind::kind, 2, T>,        \
-        forward<Kind::kind, 3, T>, forward<Kind::kind, 4, T>                                \
-  }
-#define BACKWARD(kind)                                                                      \
-  {                                                                                         \
-    backward<Kind::kind, 0, T>, backward<Kind::kind, 1, T>, backward<Kind::kind, 2, T>,     \
-        backward<Kind::kind, 3, T>                                                          \
-  }
+#define FORWARD(kind)                                                               \
+  {forward<Kind::kind, 0, T>, forward<Kind::kind, 1, T>, forward<Kind::kind, 2, T>, \
+   forward<Kind::kind, 3, T>, forward<Kind::kind, 4, T>}
+#define BACKWARD(kind)                                                                 \
+  {backward<Kind::kind, 0, T>, backward<Kind::kind, 1, T>, backward<Kind::kind, 2, T>, \
+   backward<Kind::kind, 3, T>}
 
 // The order of math::Kind.
 template <typename T>

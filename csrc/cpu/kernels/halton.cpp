@@ -38,8 +38,8 @@ void fill(const HaltonTable& table, uint64_t first, uint64_t leap, int64_t count
       const uint64_t high = index / table.period;
       const uint64_t shift =
           math::reversed_digits(table.axis, high, table.low_digits, table.axis.digits);
-      out[i] = (table.reversed[index - high * table.period] + static_cast<double>(shift)) /
-               denominator;
+      out[i] =
+          (table.reversed[index - high * table.period] + static_cast<double>(shift)) / denominator;
     }
     return;
   }
@@ -80,14 +80,22 @@ void halton(const HaltonTable* tables, int64_t dim, uint64_t start, uint64_t lea
       for (int64_t c = 0; c < width; ++c) {
         fill(tables[d + c], first, leap, count, columns + c * block);
       }
-      if (dim == 1) interleave_dense<1>(columns, count, rows);
-      else if (dim == 2) interleave_dense<2>(columns, count, rows);
-      else if (dim == 3) interleave_dense<3>(columns, count, rows);
-      else if (dim == 4) interleave_dense<4>(columns, count, rows);
-      else if (width == 1) interleave<1>(columns, count, dim, rows + d);
-      else if (width == 2) interleave<2>(columns, count, dim, rows + d);
-      else if (width == 3) interleave<3>(columns, count, dim, rows + d);
-      else interleave<4>(columns, count, dim, rows + d);
+      if (dim == 1)
+        interleave_dense<1>(columns, count, rows);
+      else if (dim == 2)
+        interleave_dense<2>(columns, count, rows);
+      else if (dim == 3)
+        interleave_dense<3>(columns, count, rows);
+      else if (dim == 4)
+        interleave_dense<4>(columns, count, rows);
+      else if (width == 1)
+        interleave<1>(columns, count, dim, rows + d);
+      else if (width == 2)
+        interleave<2>(columns, count, dim, rows + d);
+      else if (width == 3)
+        interleave<3>(columns, count, dim, rows + d);
+      else
+        interleave<4>(columns, count, dim, rows + d);
     }
   }
 }

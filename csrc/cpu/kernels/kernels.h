@@ -13,7 +13,7 @@ namespace colloc {
 // One axis of the sequence: its low digits are looked up, the others reversed once a period.
 struct HaltonTable {
   math::HaltonAxis axis;
-  uint64_t period;         // base^low_digits, the table's length; 1: no table
+  uint64_t period;  // base^low_digits, the table's length; 1: no table
   int32_t low_digits;
   const double* reversed;  // numerator of the low digits of 0 .. period-1; null: no table
 };
@@ -41,12 +41,12 @@ struct ActivationKernels {
   ActivationBackward<T> backward[math::kind_count][math::max_activation_order];
 };
 
-#define COLLOC_DECLARE_KERNELS(capability)                          \
-  namespace capability {                                            \
-  extern const HaltonKernel<float> halton_float;                    \
-  extern const HaltonKernel<double> halton_double;                  \
-  extern const ActivationKernels<float> activation_float;           \
-  extern const ActivationKernels<double> activation_double;         \
+#define COLLOC_DECLARE_KERNELS(capability)                  \
+  namespace capability {                                    \
+  extern const HaltonKernel<float> halton_float;            \
+  extern const HaltonKernel<double> halton_double;          \
+  extern const ActivationKernels<float> activation_float;   \
+  extern const ActivationKernels<double> activation_double; \
   }
 
 COLLOC_DECLARE_KERNELS(baseline)

@@ -1,0 +1,30 @@
+"""colloc: physics-informed training in plain PyTorch, with every derivative and every scheme
+computed by kernels made for it. ``import colloc as cc``.
+"""
+
+from __future__ import annotations
+
+from colloc import _load
+
+_load.load()
+
+from colloc import balancing, geometry, jets, nn, ops, pde, sampling  # noqa: E402
+from colloc._C import build_info as _build_info  # noqa: E402
+from colloc.jets import Jet, jet  # noqa: E402
+from colloc.pde import Term  # noqa: E402
+
+__version__: str = _build_info()["version"]
+
+__all__ = [
+    "Jet",
+    "Term",
+    "__version__",
+    "balancing",
+    "geometry",
+    "jet",
+    "jets",
+    "nn",
+    "ops",
+    "pde",
+    "sampling",
+]

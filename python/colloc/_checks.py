@@ -1,0 +1,105 @@
+"""Argument checks shared by the whole package: every message names the argument,
+what was expected, what came, and how to fix it."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+
+def describe(value: Any) -> str:
+    """A short, readable description of any value, for error messages."""
+    if isinstance(value, Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+    text = repr(value)
+    if len(text) > 80:
+        text = text[:77] + "..."
+    return f"{text} ({type(value).__name__})"
+
+
+def _message(name: str, expected: str, got: str, fix: str) -> str:
+    return f"{name}: expected {expected}, got {got}." + (f" {fix}" if fix else "")
+
+
+def fail(name: str, expected: str, got: Any, fix: str = "") -> NoReturn:
+    """Raise ValueError ``name: expected ..., got .... fix``."""
+    raise ValueError(_message(name, expected, got if isinstance(got, str) else describe(got), fix))
+
+
+def fail_type(name: str, expected: str, got: Any, fix: str = "") -> NoReturn:
+    """Raise TypeError with the same wording as :func:`fail`."""
+    raise TypeError(_message(name, expected, got if isinstance(got, str) else describe(got), fix))
+
+
+def check_int(name: str, value: Any, minimum: int | None = None, maximum: int | None = None) -> int:
+    """``value`` as an int within [minimum, maximum]; bool and floats are refused.
+
+    Symbolic integers (torch.SymInt, under torch.compile) pass through unchanged.
+    """
+    if isinstance(value, bool):
+        fail_type(name, "an integer", value)
+    if not isinstance(value, (int, torch.SymInt)):
+        try:
+            value = operator.index(value)
+        except TypeError:
+            fail_type(name, "an integer", value)
+    if minimum is not None and value < minimum:
+        fail(name, f"an integer >= {minimum}", str(value))
+    if maximum is not None and value > maximum:
+        fail(name, f"an integer <= {maximum}", str(value))
+    return value
+
+
+def check_float(
+    name: str, value: Any, *, positive: bool = False, nonnegative: bool = False
+) -> float:
+    """``value`` as a finite Python float (optionally > 0 or >= 0)."""
+    scalar = isinstance(value, Tensor) and value.numel() == 1
+    if isinstance(value, bool) or not (scalar or isinstance(value, numbers.Real)):
+        fail_type(name, "a number", value)
+    number = float(value)
+    # No math.isfinite: torch.compile may hand in a symbolic number.
+    if not -math.inf < number < math.inf:
+        fail(name, "a finite number", str(number))
+    if positive and number <= 0:
+        fail(name, "a number > 0", str(number))
+    if nonnegative and number < 0:
+        fail(name, "a number >= 0", str(number))
+    return number
+
+
+def check_float_dtype(name: str, dtype: torch.dtype | None) -> torch.dtype:
+    """float32 or float64 (None: torch's default dtype)."""
+    if dtype is None:
+        dtype = torch.get_default_dtype()
+    if not isinstance(dtype, torch.dtype):
+        fail_type(name, "torch.float32 or torch.float64", dtype)
+    if dtype not in (torch.float32, torch.float64):
+        fail(name, "torch.float32 or torch.float64", str(dtype))
+    return dtype
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """``value`` if it is one of ``choices``."""
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        fail(name, f"one of {listed}", value)
+    return str(value)
+
+
+def check_points(name: str, x: Any, dim: int | None = None) -> Tensor:
+    """A floating tensor of shape (N, d), with d = ``dim`` where given."""
+    wanted = f"a floating tensor of shape (N, {'d' if dim is None else dim})"
+    if not isinstance(x, Tensor):
+        fail_type(name, wanted, x)
+    if not x.is_floating_point():
+        fail_type(name, wanted, x)
+    if x.ndim != 2 or (dim is not None and x.shape[1] != dim):
+        fix = "Give one point as x[None, :]." if x.ndim == 1 else ""
+        fail(name, wanted, x, fix)
+    return x

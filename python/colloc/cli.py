@@ -1,0 +1,68 @@
+"""The command ``colloc``: ``colloc info`` says what is installed and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+
+
+def _info() -> int:
+    try:
+        import torch
+    except ImportError:
+        print("torch: not installed. Install it first: pip install torch")
+        return 1
+    print(f"Python   {platform.python_version()} ({sys.executable})")
+    print(f"torch    {torch.__version__} (CUDA {torch.version.cuda or 'none: a CPU build'})")
+    try:
+        import colloc
+        from colloc import _C, _load
+    except ImportError as error:
+        print(f"colloc   does not load: {error}")
+        return 1
+    build = _C.build_info()
+    print(
+        f"colloc   {colloc.__version__}, built against torch {build['torch']} "
+        f"by {build['compiler']}"
+    )
+    print(
+        f"CPU      kernels for {_C.cpu_capability()} in use; this processor has "
+        f"{', '.join(_C.available_cpu_capabilities())} (COLLOC_CPU_CAPABILITY chooses), "
+        f"{torch.get_num_threads()} threads"
+    )
+    if _load.cuda_problem is None:
+        print(f"CUDA     library loaded ({build['cuda']})")
+    else:
+        print(f"CUDA     library not loaded: {_load.cuda_problem}")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            facts = torch.cuda.get_device_properties(index)
+            print(
+                f"GPU {index}    {facts.name}, compute capability {facts.major}.{facts.minor}, "
+                f"{facts.total_memory / 2**30:.0f} GiB"
+            )
+    else:
+        print("GPU      none that torch can use" + _gpu_advice(torch.version.cuda))
+    return 0
+
+
+def _gpu_advice(cuda: str | None) -> str:
+    if cuda is None:
+        return "; with an NVIDIA GPU, install a CUDA build of torch, then reinstall colloc"
+    return "; if there is an NVIDIA GPU, check its driver with nvidia-smi"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the command ``colloc``."""
+    parser = argparse.ArgumentParser(prog="colloc", description="Physics-informed training tools.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser(
+        "info", help="versions, CPU and GPU state, and what to do if one is missing"
+    )
+    parser.parse_args(arguments)
+    return _info()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,25 @@
+"""Drop-in torch ops: wrappers around ``torch.ops.colloc.*`` with checks, fake tensors,
+autograd and vmap. One file per op.
+
+The wrappers work under ``torch.func`` and forward-mode differentiation; the raw
+``torch.ops.colloc.*`` have no forward mode (torch would silently return 0 for it).
+"""
+
+from colloc.ops._activation_formula import activation_formula
+from colloc.ops.adaptive_activation import KINDS, adaptive_activation
+from colloc.ops.halton import halton
+from colloc.ops.sequences import hammersley, sobol, uniform
+
+#: The names of the activation kinds.
+ACTIVATIONS = KINDS
+
+__all__ = [
+    "ACTIVATIONS",
+    "KINDS",
+    "activation_formula",
+    "adaptive_activation",
+    "halton",
+    "hammersley",
+    "sobol",
+    "uniform",
+]
