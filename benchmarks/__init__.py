@@ -1,0 +1,1 @@
+"""Benchmarks of colloc against the honest alternatives: ``python -m benchmarks --help``."""

@@ -1,0 +1,74 @@
+"""Points in a shape or on its boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """A sample of N points with what quadrature and weighting need of them.
+
+    ``points[mask]``, ``points[a:b]`` and ``points[indices]`` select points. Their measure is
+    kept as it is: the shares of a part sum to about the part's measure.
+    """
+
+    x: Tensor
+    """Coordinates, (N, d)."""
+    normal: Tensor | None
+    """Outward unit normals on a boundary, (N, d); None in the interior."""
+    measure: Tensor
+    """Each point's share of length, area or volume, (N, 1); all sum to the whole."""
+    distance: Tensor
+    """Distance to the shape's boundary, (N, 1); 0 on it."""
+    piece: Tensor | None
+    """On a boundary, the number of the piece that each point lies on, (N,) int64."""
+    next_start: int
+    """The index of the raw sequence at which the next batch begins."""
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def __getitem__(self, index: slice | Tensor | list[int]) -> Points:
+        if not isinstance(index, (slice, Tensor, list)):
+            raise TypeError(
+                f"points[...]: expected a slice, a mask or a list of indices, got {index!r}. "
+                f"For one point use points[{index!r}:{index!r} + 1]."
+            )
+        return replace(
+            self,
+            x=self.x[index],
+            normal=None if self.normal is None else self.normal[index],
+            measure=self.measure[index],
+            distance=self.distance[index],
+            piece=None if self.piece is None else self.piece[index],
+        )
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Points:
+        """The same points on another device or in another floating dtype."""
+
+        def move(value: Tensor) -> Tensor:
+            return value.to(device=device, dtype=dtype)
+
+        return replace(
+            self,
+            x=move(self.x),
+            normal=None if self.normal is None else move(self.normal),
+            measure=move(self.measure),
+            distance=move(self.distance),
+            piece=None if self.piece is None else self.piece.to(device=device),
+        )
+
+    def __repr__(self) -> str:
+        count, dim = self.x.shape
+        where = "interior" if self.piece is None else "boundary"
+        dtype = str(self.x.dtype).removeprefix("torch.")
+        return (
+            f"Points({count} {where} points in {dim}D, {dtype}, {self.x.device}, "
+            f"next_start={self.next_start})"
+        )

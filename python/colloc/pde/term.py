@@ -1,0 +1,227 @@
+"""A named residual on points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from colloc._checks import check_float, check_points, describe, fail, fail_type
+from colloc.jets import Jet, Order, check_order, jet
+
+
+@runtime_checkable
+class MeasuredPoints(Protocol):
+    """What a term needs of points: ``colloc.geometry`` samples have it."""
+
+    @property
+    def x(self) -> Tensor:
+        """Coordinates, (N, d)."""
+        ...
+
+    @property
+    def measure(self) -> Tensor:
+        """Each point's share of length, area or volume, (N, 1)."""
+        ...
+
+
+Weight: TypeAlias = "float | Tensor | Callable[[Any], Tensor]"
+
+# Above this many points a residual with as many columns as points is a broadcast for certain.
+_SMALL = 32
+
+
+class Term:
+    """A named residual on points: the one object that carries residual rows.
+
+    ``term()`` gives the rows, ``term.loss()`` their area-weighted mean square::
+
+        loss = sum_i m_i w_i mean_q r_iq^2 / sum_i m_i
+
+    with m the points' measure (equal shares where ``points`` is a plain tensor) and w the
+    weight; a Monte-Carlo estimate of the mean of w r^2 over the domain. With ``reduce`` the
+    rows are integrals, and the loss is ``mean_k w_k mean_q r_kq^2``.
+
+    Example::
+
+        inside = cc.Term("interior", net, square.sample(4000), cc.pde.helmholtz(1.0, f),
+                         weight=lambda points: points.distance)
+        wall = cc.Term("wall", net, square.boundary.sample(800), lambda u, x: u.value, order=0)
+        loss = inside.loss() + wall.loss()
+
+    An integral row, here the flux of u through an outlet, which should be 2::
+
+        def excess(rows):
+            return (flux.points.measure * rows).sum(0, keepdim=True) - 2.0
+
+        flux = cc.Term("flux", net, outlet, lambda u, x: u[:, 0].value, order=0, reduce=excess)
+
+    Args:
+        name: the key of this term's loss, not empty.
+        field: network (or any callable) from (N, d) to (N, m), see :func:`colloc.jet`.
+        points: a sample with ``x`` (N, d) and ``measure`` (N, 1), or a plain (N, d) tensor.
+            May be assigned anew: ``term.points = sampler(step)``.
+        residual: ``residual(jet, x) -> (N, q)``, row i depending on point i alone.
+        order: the order of jet that the residual reads.
+        weight: multiplies the squares: a number >= 0, a tensor (N, 1), or a callable from
+            ``points`` to (N, 1). A tensor or callable goes with the rows that are squared:
+            (k, 1) where ``reduce`` leaves k rows.
+        reduce: from the rows (N, q) to integral rows (k, q).
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type, shape or device. Nothing
+            broadcasts: a residual of shape (N,), or (N, N) out of (N, 1) and (N,), is refused
+            when evaluated.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        field: Callable[[Tensor], Tensor],
+        points: MeasuredPoints | Tensor,
+        residual: Callable[[Jet, Tensor], Tensor],
+        order: Order = "laplacian",
+        weight: Weight = 1.0,
+        reduce: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        if not isinstance(name, str):
+            fail_type("name", "a string", name)
+        if not name:
+            fail("name", "a string that is not empty", name)
+        if not callable(field):
+            fail_type("field", "a module or callable that maps (N, d) to (N, m)", field)
+        if not callable(residual):
+            fail_type("residual", "a callable residual(jet, x) -> (N, q)", residual)
+        if reduce is not None and not callable(reduce):
+            fail_type("reduce", "None or a callable from rows (N, q) to rows (k, q)", reduce)
+        if not isinstance(weight, Tensor) and not callable(weight):
+            weight = check_float("weight", weight, nonnegative=True)
+        self.name = name
+        self.field = field
+        self.residual = residual
+        self.order = check_order(order)
+        self.weight = weight
+        self.reduce = reduce
+        self.points = points
+
+    @property
+    def points(self) -> MeasuredPoints | Tensor:
+        """The points that the residual is taken on; assignable."""
+        return self._points
+
+    @points.setter
+    def points(self, points: MeasuredPoints | Tensor) -> None:
+        if isinstance(points, Tensor):
+            check_points("points", points)
+        elif isinstance(points, MeasuredPoints):
+            _check_measure(points.measure, check_points("points.x", points.x))
+        else:
+            wanted = "a sample with x (N, d) and measure (N, 1), or a tensor (N, d)"
+            fail_type("points", wanted, points)
+        self._points = points
+
+    @property
+    def x(self) -> Tensor:
+        """The points' coordinates, (N, d)."""
+        return self._points if isinstance(self._points, Tensor) else self._points.x
+
+    def __call__(self) -> Tensor:
+        """The residual's rows, (N, q), or the integral rows (k, q) where ``reduce`` is given."""
+        x = self.x
+        values = jet(self.field, x, self.order)
+        rows = self._check_rows(self.residual(values, x), values, x)
+        if self.reduce is None:
+            return rows
+        reduced = self.reduce(rows)
+        wanted = f"a floating tensor of shape (k, {rows.shape[1]}), k >= 1"
+        if not isinstance(reduced, Tensor) or not reduced.is_floating_point():
+            fail_type(f"reduce of term {self.name!r}", wanted, reduced)
+        if reduced.ndim != 2 or reduced.shape[0] < 1 or reduced.shape[1] != rows.shape[1]:
+            fix = "Sum with keepdim=True." if reduced.ndim < 2 else ""
+            fail(f"reduce of term {self.name!r}", wanted, reduced, fix)
+        return reduced
+
+    def loss(self) -> Tensor:
+        """The weight times the area-weighted mean square of the rows, shape ().
+
+        Raises:
+            ValueError: there are no points, or the weight's shape is not that of the rows.
+        """
+        if self.x.shape[0] == 0:
+            fail("points", f"at least one point in term {self.name!r}", "none")
+        squares = self().square().mean(dim=1, keepdim=True)
+        weighted = self._row_weight(squares) * squares
+        if self.reduce is not None or isinstance(self._points, Tensor):
+            return weighted.mean()
+        measure = self._points.measure.to(squares.dtype)
+        return (measure * weighted).sum() / measure.sum()
+
+    def __repr__(self) -> str:
+        count, inputs = self.x.shape
+        return f"Term({self.name!r}, order={self.order!r}, points={count}, inputs={inputs})"
+
+    def _row_weight(self, squares: Tensor) -> float | Tensor:
+        """The weight as a number, or as a tensor with one entry a row."""
+        weight = self.weight
+        if isinstance(weight, float):
+            return weight
+        name, wanted = "weight", f"a floating tensor of shape {tuple(squares.shape)}"
+        if not isinstance(weight, Tensor):
+            name, weight = "weight(points)", weight(self._points)
+        if not isinstance(weight, Tensor) or not weight.is_floating_point():
+            fail_type(f"{name} of term {self.name!r}", wanted, weight)
+        if weight.shape != squares.shape:
+            fail(f"{name} of term {self.name!r}", wanted, weight)
+        _check_device(f"{name} of term {self.name!r}", weight, squares)
+        return weight.to(squares.dtype)
+
+    def _check_rows(self, rows: Any, values: Jet, x: Tensor) -> Tensor:
+        """The residual's rows if they are (N, q) and no product of broadcasting."""
+        count = x.shape[0]
+        name = f"residual of term {self.name!r}"
+        wanted = f"a floating tensor of shape ({count}, q), one row a point"
+        if not isinstance(rows, Tensor) or not rows.is_floating_point():
+            fail_type(name, wanted, rows)
+        if rows.ndim == 1:
+            fix = "Keep the last axis: u.d(0) is (N, 1), x[:, :1] too; x[:, 0] is not."
+            fail(name, wanted, rows, fix)
+        if rows.ndim != 2 or rows.shape[0] != count or rows.shape[1] == 0:
+            fail(name, wanted, rows)
+        if rows.shape[1] == count > 1 and not self._has_columns(values, x, count):
+            fix = "An (N, 1) and an (N,) tensor were broadcast: give both the shape (N, 1)."
+            fail(name, wanted, rows, fix)
+        return rows
+
+    def _has_columns(self, values: Jet, x: Tensor, columns: int) -> bool:
+        """Whether the residual truly has as many columns as there are (few) points.
+
+        At one point alone a true residual keeps its columns and a broadcast one has one.
+        """
+        if columns > _SMALL:
+            return False
+        first = Jet(values.components[:, :1], values.order, values.wrt, values.inputs)
+        with torch.no_grad():
+            row = self.residual(first, x[:1])
+        return isinstance(row, Tensor) and row.shape == (1, columns)
+
+
+def _check_measure(measure: Any, x: Tensor) -> None:
+    wanted = f"a floating tensor of shape ({x.shape[0]}, 1)"
+    if not isinstance(measure, Tensor) or not measure.is_floating_point():
+        fail_type("points.measure", wanted, measure)
+    if measure.shape != (x.shape[0], 1):
+        fail("points.measure", wanted, measure)
+    _check_device("points.measure", measure, x)
+    # On a GPU looking at the values would stop and wait for it at every refresh.
+    if measure.device.type == "cpu" and x.shape[0] > 0:
+        total = float(measure.sum())
+        if not (0.0 < total < float("inf")) or bool((measure < 0).any()):
+            got = f"a sum of {total} and a smallest of {float(measure.min())}"
+            fail("points.measure", "finite shares >= 0 with a sum > 0", got)
+
+
+def _check_device(name: str, tensor: Tensor, other: Tensor) -> None:
+    if tensor.device != other.device:
+        fail(name, f"a tensor on {other.device}", f"{describe(tensor)} on {tensor.device}")

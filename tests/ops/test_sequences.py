@@ -1,0 +1,109 @@
+"""hammersley, sobol and uniform."""
+
+from __future__ import annotations
+
+import colloc as cc
+import pytest
+import torch
+
+F64 = torch.float64
+ALL = ("halton", "hammersley", "sobol", "uniform")
+
+
+def test_hammersley_is_its_definition():
+    points = cc.sampling.hammersley(7, 3, dtype=F64)
+    index = torch.arange(7, dtype=F64)
+    assert torch.equal(points[:, 0], (index + 0.5) / 7)
+    assert torch.equal(points[:, 1:], cc.sampling.halton(7, 2, dtype=F64))
+
+
+def test_hammersley_stretches_of_one_set():
+    whole = cc.sampling.hammersley(50, 4, total=50, dtype=F64)
+    parts = [cc.sampling.hammersley(10, 4, start, 50, dtype=F64) for start in range(0, 50, 10)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_hammersley_far_out_and_one_dimension():
+    points = cc.sampling.hammersley(3, 1, 2**40, 2**41, dtype=F64)
+    exact = [(2**40 + i + 0.5) / 2**41 for i in range(3)]
+    assert points[:, 0].tolist() == exact
+
+
+def test_sobol_is_torchs():
+    engine = torch.quasirandom.SobolEngine(5)
+    assert torch.equal(cc.sampling.sobol(64, 5, dtype=F64), engine.draw(64, dtype=F64))
+    scrambled = torch.quasirandom.SobolEngine(5, scramble=True, seed=3)
+    assert torch.equal(cc.sampling.sobol(64, 5, seed=3, dtype=F64), scrambled.draw(64, dtype=F64))
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+@pytest.mark.parametrize("method", ["halton", "sobol"])
+def test_consecutive_batches_are_one_sequence(method, seed):
+    draw = getattr(cc.sampling, method)
+    whole = draw(96, 3, seed=seed, dtype=F64)
+    parts = [draw(32, 3, start, seed=seed, dtype=F64) for start in (0, 32, 64)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_uniform_seeds_and_starts():
+    draw = cc.sampling.uniform
+    assert torch.equal(draw(9, 2, 4, seed=1), draw(9, 2, 4, seed=1))
+    batches = [draw(2000, 2, start, seed=seed) for start, seed in ((0, 1), (2000, 1), (0, 2))]
+    for a in range(3):
+        for b in range(a):
+            correlation = torch.corrcoef(torch.stack([batches[a][:, 0], batches[b][:, 0]]))[0, 1]
+            assert abs(correlation) < 0.1
+    torch.manual_seed(7)
+    first = draw(5, 2)
+    torch.manual_seed(7)
+    assert torch.equal(first, draw(5, 2))
+    assert not torch.equal(first, draw(5, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("method", ALL)
+def test_shape_dtype_and_range(method, dtype):
+    draw = getattr(cc.sampling, method)
+    for n in (0, 1, 1000):
+        points = draw(n, 6, dtype=dtype)
+        assert points.shape == (n, 6) and points.dtype == dtype
+        assert bool(((points >= 0) & (points < 1)).all())
+
+
+def test_float32_never_rounds_to_one():
+    # (i + 1/2) / total rounds to 1 in float32 for the last of so many points
+    assert cc.sampling.hammersley(1, 1, 2**40 - 1, 2**40, dtype=torch.float32).item() < 1
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_even_enough_to_integrate(method):
+    points = getattr(cc.sampling, method)(4096, 2, dtype=F64)
+    value = (torch.pi / 2 * torch.sin(torch.pi * points)).prod(1).mean().item()
+    assert abs(value - 1) < (0.05 if method == "uniform" else 0.003)
+
+
+@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ({"n": -1, "dim": 2}, "n: expected an integer >= 0, got -1"),
+        ({"n": 2, "dim": 0}, "dim: expected an integer >= 1, got 0"),
+        ({"n": 2, "dim": 2, "start": -3}, "start: expected an integer >= 0"),
+        ({"n": 2, "dim": 2, "dtype": torch.int64}, "dtype: expected torch.float32 or"),
+        ({"n": 2.5, "dim": 2}, "n: expected an integer"),
+        ({"n": True, "dim": 2}, "n: expected an integer"),
+        ({"n": 2, "dim": 2, "seed": "x"}, "seed: expected an integer"),
+    ],
+)
+def test_errors(method, arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        getattr(cc.sampling, method)(**arguments)
+
+
+def test_limits_of_their_own():
+    with pytest.raises(ValueError, match="total: expected at least start \\+ n = 12, got 11"):
+        cc.sampling.hammersley(10, 2, 2, 11)
+    with pytest.raises(ValueError, match="dim: expected an integer <= 21201"):
+        cc.sampling.sobol(2, 30_000)
+    with pytest.raises(ValueError, match="start \\+ n: expected at most 1073741824"):
+        cc.sampling.sobol(2, 2, 2**30)
