@@ -89,7 +89,7 @@ $(VENV)/.torch: tools/install_torch.sh | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.torch $(SOURCES)
-	$(VENV)/bin/python -m pip install -q --no-build-isolation --no-deps -e . -C cmake.define.COLLOC_HOST_LAUNCH=ON
+	$(VENV)/bin/python -m pip install -q --no-build-isolation --no-deps -e . --config-settings=cmake.define.COLLOC_HOST_LAUNCH=ON
 	@touch $@
 
 # colloc is installed by now, so this adds the packages that the extra names, nothing else.
