@@ -288,7 +288,8 @@ def main() -> int:
         print(f"helmholtz: {error}", file=sys.stderr)
         return 2
     print(
-        f"training on {run.where['device']}, {torch.get_num_threads()} threads; results: {folder}"
+        f"training on {run.where['device']}, {torch.get_num_threads()} threads; results: {folder}",
+        flush=True,
     )
     with training.Progress() as progress:
         run.run(progress)

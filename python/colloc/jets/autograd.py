@@ -36,19 +36,39 @@ def autograd_components(
     with torch.inference_mode(False) if inference else nullcontext(), torch.enable_grad():
         if not (tracked and x.requires_grad):
             x = x.detach().clone().requires_grad_(True)
-        components = _components(net, x, order, wrt, tracked)
+            user_x = None
+        else:
+            user_x = x
+        value = _check_output(net(x), x)
+        # A frozen network leads nowhere but to our own copy of x: no graph is worth keeping.
+        tracked = tracked and (user_x is not None or _leads_beyond(value, x))
+        components = _components(value, x, order, wrt, tracked)
     return components if tracked else components.detach()
 
 
+def _leads_beyond(value: Tensor, x: Tensor) -> bool:
+    """Whether the graph of ``value`` has a leaf other than ``x``: something to be trained."""
+    nodes, seen = [value.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and leaf is not x:
+            return True
+        nodes += [following for following, _ in node.next_functions]
+    return value.grad_fn is None and value.requires_grad and value is not x
+
+
 def _components(
-    net: Callable[[Tensor], Tensor],
+    value: Tensor,
     x: Tensor,
     order: Order,
     wrt: tuple[int, ...],
     tracked: bool,
 ) -> Tensor:
     """Stack of the value and its derivatives; the last level has a graph only if ``tracked``."""
-    value = _check_output(net(x), x)
     form = layout(order, len(wrt))
     axes = range(form.n)
 

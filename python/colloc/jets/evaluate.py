@@ -23,6 +23,7 @@ def jet(
 
     ``net`` is evaluated once, under the gradient mode in force: with gradients enabled the
     derivatives carry a graph to the network's weights, and to ``x`` where ``x`` requires grad;
+    a frozen network at points that require none gives detached tensors, and
     under ``torch.no_grad()`` or ``torch.inference_mode()`` they are computed all the same and
     returned detached. ``x`` itself is never modified. The derivatives come from nested
     ``torch.autograd.grad``; a network that does not depend on some or all of its inputs has

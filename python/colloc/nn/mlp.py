@@ -95,12 +95,12 @@ class MLP(nn.Sequential):
         dtype = check_float_dtype("dtype", dtype)
         device = _check_device(device)
 
-        widths = [in_features, *[hidden_features] * hidden_layers]
+        widths = [self.in_features, *[self.hidden_features] * self.hidden_layers]
         activations = self._activations(dtype, device)
         for (before, after), nonlinearity in zip(pairwise(widths), activations, strict=True):
             self.append(_linear(before, after, dtype, device))
             self.append(nonlinearity)
-        self.append(_linear(hidden_features, out_features, dtype, device))
+        self.append(_linear(self.hidden_features, self.out_features, dtype, device))
 
     def __getitem__(self, index: Any) -> Any:
         """The module at ``index``; a slice is a plain ``nn.Sequential`` of the same modules."""

@@ -96,8 +96,6 @@ class Term:
             fail_type("residual", "a callable residual(jet, x) -> (N, q)", residual)
         if reduce is not None and not callable(reduce):
             fail_type("reduce", "None or a callable from rows (N, q) to rows (k, q)", reduce)
-        if not isinstance(weight, Tensor) and not callable(weight):
-            weight = check_float("weight", weight, nonnegative=True)
         self.name = name
         self.field = field
         self.residual = residual
