@@ -27,7 +27,7 @@ import torch
 import colloc as cc
 
 assert pathlib.Path(cc.__file__).is_relative_to(sys.prefix), cc.__file__
-assert torch.equal(cc.ops.halton(3, 2, dtype=torch.float64)[1], torch.tensor([0.5, 1 / 3]).double())
+assert cc.ops.halton(3, 2, dtype=torch.float64)[1].tolist() == [0.5, 1 / 3]
 x = torch.randn(5, 2, requires_grad=True)
 cc.nn.MLP(2, 1, hidden_features=8, hidden_layers=2, adaptive=True)(x).sum().backward()
 assert torch.isfinite(x.grad).all()
