@@ -32,8 +32,12 @@ def test_state_holds_the_weights_and_their_names():
     other = cc.balancing.Sum({"a": 1.0, "b": 1.0})
     other.load_state_dict(saved)
     assert other.weights == {"a": 2.0, "b": 3.0}
+    swapped = cc.balancing.Sum({"b": 1.0, "a": 1.0})
     with pytest.raises(ValueError, match="Make the balancer with the same names"):
-        cc.balancing.Sum({"b": 1.0, "a": 1.0}).load_state_dict(saved)
+        swapped.load_state_dict(saved)
+    assert swapped.weights == {"b": 1.0, "a": 1.0}  # refused before anything was copied
+    inner = torch.nn.ModuleDict({"balancer": other})
+    inner.load_state_dict(inner.state_dict())
 
 
 def test_the_weights_do_not_train():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import itertools
 import math
+import weakref
 
 import colloc as cc
 import pytest
@@ -250,3 +254,56 @@ X = torch.zeros(3, 2, dtype=F64)
 def test_errors(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4])
+def test_every_derivative_of_a_product_of_sines(d):
+    # u = prod_i sin(w_i x_i + i), each derivative shifts one phase by pi / 2
+    w = torch.arange(1, d + 1, dtype=F64) * 0.7
+    phase = torch.arange(d, dtype=F64)
+
+    def expected(x, axes):
+        times = torch.tensor([axes.count(i) for i in range(d)], dtype=F64)
+        factors = w**times * torch.sin(w * x + phase + times * math.pi / 2)
+        return factors.prod(dim=1, keepdim=True)
+
+    def field(x):  # no torch.prod: its derivatives divide by the factors, which may be near 0
+        factors = torch.sin(w * x + phase)
+        return functools.reduce(torch.mul, [factors[:, i : i + 1] for i in range(d)])
+
+    x = points(7, d)
+    jet = cc.jet(field, x, 3)
+    for degree in (1, 2, 3):
+        for axes in itertools.product(range(d), repeat=degree):
+            torch.testing.assert_close(jet.d(*axes), expected(x, axes), rtol=0, atol=1e-12)
+    torch.testing.assert_close(jet.laplacian, -w.square().sum() * jet.value, rtol=0, atol=1e-12)
+
+
+@orders
+def test_a_frozen_network_keeps_no_graph(order):
+    net, x = network(2, 1).requires_grad_(False), points(4, 2)
+    assert not cc.jet(net, x, order).components.requires_grad
+    assert cc.jet(net, x.clone().requires_grad_(), order).components.requires_grad
+    scale = torch.tensor(2.0, dtype=F64, requires_grad=True)  # trained, but no module's
+    jet = cc.jet(lambda x: scale * net(x), x, order)
+    (found,) = torch.autograd.grad(jet.components.sum(), scale)
+    torch.testing.assert_close(found, cc.jet(net, x, order).components.sum())
+    bias = torch.zeros(4, 1, dtype=F64, requires_grad=True)  # the output itself is the leaf
+    assert cc.jet(lambda x: bias, x, order).components.requires_grad
+
+
+@orders
+def test_memory_is_freed_without_the_garbage_collector(order):
+    net, x = network(2, 1), points(4, 2)
+    gc.collect()
+    gc.disable()
+    try:
+        cc.jet(net, x, order).components.sum().backward()
+        with torch.no_grad():
+            held = []
+            field = lambda x: (held.append(weakref.ref(x)), net(x))[1]  # noqa: E731
+            cc.jet(field, x, order)
+            if order != 0:
+                assert held[0]() is None
+    finally:
+        gc.enable()

@@ -7,6 +7,7 @@ import io
 import math
 
 import colloc as cc
+import numpy as np
 import pytest
 import torch
 from colloc.ops import ACTIVATIONS
@@ -149,3 +150,8 @@ def test_adaptive_activation_module():
     for arguments in (("relu",), ("tanh", 0.0), ("tanh", -1.0), ("tanh", 1.0, 0)):
         with pytest.raises(ValueError, match=r"kind|scale|features"):
             cc.nn.AdaptiveActivation(*arguments)
+
+
+def test_sizes_may_be_numpy_integers():
+    net = cc.nn.MLP(np.int64(2), np.int64(1), np.int64(8), np.int64(3))
+    assert [m.out_features for m in net if isinstance(m, nn.Linear)] == [8, 8, 8, 1]

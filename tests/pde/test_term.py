@@ -151,6 +151,22 @@ def test_wrong_results(changes, message):
         term(**changes).loss()
 
 
+def test_weight_can_be_assigned():
+    changed = term()
+    before = changed.loss()
+    changed.weight = 2
+    torch.testing.assert_close(changed.loss(), 2 * before)
+    with pytest.raises(ValueError, match="weight: expected a number >= 0"):
+        changed.weight = -1
+    torch.testing.assert_close(changed.loss(), 2 * before)
+
+
+def test_residual_with_data_of_its_own():
+    data = torch.ones(2, 2, dtype=F64)
+    fits = term(points=SQUARE.sample(2, dtype=F64), residual=lambda u, x: x - data)
+    assert fits().shape == (2, 2)
+
+
 def test_measures_are_checked():
     class Sample:
         x = torch.zeros(2, 2)

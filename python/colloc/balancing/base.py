@@ -41,14 +41,21 @@ class Balancer(nn.Module):
         return list(self.names)
 
     def set_extra_state(self, state: Sequence[str]) -> None:
-        """Refuse a state whose weights belong to other losses than this balancer's."""
-        if tuple(state) != self.names:
+        """Nothing to set: the names were compared before the weights were copied."""
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        # Refused here and not in set_extra_state, which torch calls after copying the weights.
+        saved = state_dict.get(f"{prefix}_extra_state")
+        if saved is not None and tuple(saved) != self.names:
             fail(
                 "state_dict",
                 f"the weights of the losses {list(self.names)}",
-                f"those of {list(state)}",
+                f"those of {list(saved)}",
                 "Make the balancer with the same names, in the same order, as the saved one.",
             )
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
     def extra_repr(self) -> str:
         """The weights by name, for ``repr``."""

@@ -34,14 +34,12 @@ def autograd_components(
         return _check_output(net(x), x).unsqueeze(0)
     inference = torch.is_inference_mode_enabled()
     with torch.inference_mode(False) if inference else nullcontext(), torch.enable_grad():
-        if not (tracked and x.requires_grad):
+        own = not (tracked and x.requires_grad)
+        if own:
             x = x.detach().clone().requires_grad_(True)
-            user_x = None
-        else:
-            user_x = x
         value = _check_output(net(x), x)
         # A frozen network leads nowhere but to our own copy of x: no graph is worth keeping.
-        tracked = tracked and (user_x is not None or _leads_beyond(value, x))
+        tracked = tracked and (not own or _leads_beyond(value, x))
         components = _components(value, x, order, wrt, tracked)
     return components if tracked else components.detach()
 

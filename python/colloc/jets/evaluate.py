@@ -23,12 +23,12 @@ def jet(
 
     ``net`` is evaluated once, under the gradient mode in force: with gradients enabled the
     derivatives carry a graph to the network's weights, and to ``x`` where ``x`` requires grad;
-    a frozen network at points that require none gives detached tensors, and
-    under ``torch.no_grad()`` or ``torch.inference_mode()`` they are computed all the same and
-    returned detached. ``x`` itself is never modified. The derivatives come from nested
-    ``torch.autograd.grad``; a network that does not depend on some or all of its inputs has
-    zero derivatives there. Under ``torch.compile`` that is a break in the graph; inside
-    ``torch.func`` transforms, which have no ``torch.autograd.grad``, torch refuses it.
+    under ``torch.no_grad()`` or ``torch.inference_mode()``, and where nothing requires grad (a
+    frozen network), they are computed all the same and returned detached. ``x`` itself is never
+    modified. The derivatives come from nested ``torch.autograd.grad``; a network that does not
+    depend on some or all of its inputs has zero derivatives there. Under ``torch.compile`` that
+    is a break in the graph; inside ``torch.func`` transforms, which have no
+    ``torch.autograd.grad``, torch refuses it.
 
     Args:
         net: module or callable that maps (N, d) to (N, m), row i of the output depending on

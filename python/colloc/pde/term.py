@@ -121,6 +121,17 @@ class Term:
         self._points = points
 
     @property
+    def weight(self) -> Weight:
+        """What multiplies the squares; assignable."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, weight: Weight) -> None:
+        if not isinstance(weight, Tensor) and not callable(weight):
+            weight = check_float("weight", weight, nonnegative=True)
+        self._weight = weight
+
+    @property
     def x(self) -> Tensor:
         """The points' coordinates, (N, d)."""
         return self._points if isinstance(self._points, Tensor) else self._points.x
@@ -195,14 +206,18 @@ class Term:
     def _has_columns(self, values: Jet, x: Tensor, columns: int) -> bool:
         """Whether the residual truly has as many columns as there are (few) points.
 
-        At one point alone a true residual keeps its columns and a broadcast one has one.
+        At one point alone a true residual keeps its columns and a broadcast one has one; a
+        residual that cannot be had at one point counts as broadcast.
         """
         if columns > _SMALL:
             return False
         first = Jet(values.components[:, :1], values.order, values.wrt, values.inputs)
-        with torch.no_grad():
-            row = self.residual(first, x[:1])
-        return isinstance(row, Tensor) and row.shape == (1, columns)
+        try:
+            with torch.no_grad():
+                row = self.residual(first, x[:1])
+        except (RuntimeError, ValueError, IndexError):
+            return False
+        return isinstance(row, Tensor) and row.ndim == 2 and row.shape[1] == columns
 
 
 def _check_measure(measure: Any, x: Tensor) -> None:
