@@ -84,7 +84,7 @@ def _checked(x: Any, a: Any, kind: Any, scale: Any, beta: Any, order: Any) -> Te
     check_float("scale", scale)
     if not isinstance(a, Tensor):
         wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-        a = torch.tensor(check_float("a", a), dtype=wide, device=x.device)
+        a = torch.full((), check_float("a", a), dtype=wide, device=x.device)
     _check_parameter("a", a, x)
     if kind == "stan":
         if beta is None:
