@@ -13,7 +13,8 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
 
 ifeq ($(VENV),none)
 PY     ?= python3
-STAGE  := build/none
+# One build for each Python and torch it is used with.
+STAGE  := build/$(or $(shell $(PY) -c "import sys, torch; print(sys.implementation.cache_tag + '-torch' + torch.__version__)"),$(error VENV=none: $(PY) is no Python with torch; set PY))
 RUN    := PYTHONPATH=$(CURDIR)/$(STAGE) $(PY)
 BUILT  := $(STAGE)/.built
 BASIC  :=
