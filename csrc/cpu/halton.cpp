@@ -37,10 +37,20 @@ Tables make_tables(const std::vector<math::HaltonAxis>& axes, int64_t n) {
   double* at = tables.values.data();
   for (auto& table : tables.axes) {
     if (table.low_digits == 0) continue;
-    const double scale = static_cast<double>(table.axis.denominator / table.period);
-    for (uint64_t low = 0; low < table.period; ++low) {
-      at[low] =
-          scale * static_cast<double>(math::reversed_digits(table.axis, low, 0, table.low_digits));
+    // From the table of k digits to that of k + 1: the new digit adds the same to all of it.
+    // All sums are integers below 2^53, so that they are exact.
+    double weight = static_cast<double>(table.axis.denominator);
+    uint64_t filled = 1;
+    at[0] = 0.0;
+    for (int position = 0; position < table.low_digits; ++position) {
+      weight /= static_cast<double>(table.axis.base);
+      for (uint64_t digit = table.axis.base; digit-- > 0;) {  // digit 0 last: it is overwritten
+        const double add =
+            weight * static_cast<double>(math::digit_of(table.axis, digit, position));
+        double* part = at + digit * filled;
+        for (uint64_t low = 0; low < filled; ++low) part[low] = at[low] + add;
+      }
+      filled *= table.axis.base;
     }
     table.reversed = at;
     at += table.period;

@@ -50,14 +50,18 @@ COLLOC_HD uint64_t scrambled_digit(const HaltonAxis& axis, uint64_t digit, int p
   return (h * digit + g) % axis.base;
 }
 
+// What stands for a digit of the index in the reversal.
+COLLOC_HD uint64_t digit_of(const HaltonAxis& axis, uint64_t digit, int position) {
+  return axis.scrambled ? scrambled_digit(axis, digit, position) : digit;
+}
+
 // The digits first..last-1 of index (counted from the lowest), reversed into one integer.
 COLLOC_HD uint64_t reversed_digits(const HaltonAxis& axis, uint64_t index, int first, int last) {
   uint64_t reversed = 0;
   for (int position = first; position < last; ++position) {
     const uint64_t rest = index / axis.base;
     const uint64_t digit = index - rest * axis.base;
-    reversed =
-        reversed * axis.base + (axis.scrambled ? scrambled_digit(axis, digit, position) : digit);
+    reversed = reversed * axis.base + digit_of(axis, digit, position);
     index = rest;
   }
   return reversed;
