@@ -24,6 +24,15 @@ class AxisAligned(Shape):
                 fail(f"upper[{axis}]", f"a number > lower[{axis}] = {low}", str(high))
             if math.isinf(high - low):
                 fail(f"upper[{axis}]", "a finite extent", f"{high} - {low}")
+        # Products of huge or tiny extents leave the numbers; points would become NaN.
+        faces = [math.prod(self.extent[:k] + self.extent[k + 1 :]) for k in range(dim)]
+        if not (min(*faces, self.measure) > 0 and max(2 * sum(faces), self.measure) < math.inf):
+            fail(
+                "upper",
+                "extents whose products are finite and > 0 in float64",
+                f"extents {self.extent}",
+                "Choose other units of length.",
+            )
 
     @property
     def dim(self) -> int:
@@ -53,7 +62,8 @@ class AxisAligned(Shape):
         """Signed distance to the boundary, exact everywhere: (N, d) to (N, 1).
 
         Inside it is the distance to the nearest face, outside minus the distance to the
-        nearest point of the box.
+        nearest point of the box. Differentiable, on the boundary too, where the derivative is
+        that of the inside (at edges and corners the mean over the faces that meet).
         """
         x = self._check_x(x)
         lower, upper = (
@@ -62,9 +72,12 @@ class AxisAligned(Shape):
         gap = torch.minimum(x - lower, upper - x)
         nearest = gap.amin(dim=1, keepdim=True)
         away = gap.clamp(max=0)
-        scale = away.abs().amax(dim=1, keepdim=True)
-        safe = torch.where(scale > 0, scale, torch.ones_like(scale))
-        outside = safe * (away / safe).square().sum(dim=1, keepdim=True).sqrt()
+        # Scaled, so that squares neither overflow nor underflow. The scale drops out of the
+        # derivative. Ones where it is not needed: a square root of 0 has no gradient.
+        scale = away.detach().abs().amax(dim=1, keepdim=True)
+        scale = torch.where((scale > 0) & (scale < math.inf), scale, torch.ones_like(scale))
+        ratio = torch.where(nearest >= 0, torch.ones_like(away), away / scale)
+        outside = scale * ratio.square().sum(dim=1, keepdim=True).sqrt()
         return torch.where(nearest >= 0, nearest, -outside)
 
     def __repr__(self) -> str:
@@ -77,9 +90,9 @@ class AxisAligned(Shape):
 
 def _corner(name: str, corner: Any, dim: int) -> tuple[float, ...]:
     wanted = f"{dim} numbers"
-    if isinstance(corner, Tensor):
+    if hasattr(corner, "tolist"):  # tensors, numpy arrays
         corner = corner.tolist()
-    if isinstance(corner, (str, bytes)) or not hasattr(corner, "__len__"):
+    if isinstance(corner, (str, bytes)) or not isinstance(corner, Sequence):
         fail_type(name, wanted, corner, f"Give a tuple of {dim}." if dim > 1 else "")
     if len(corner) != dim:
         fail(name, wanted, corner)

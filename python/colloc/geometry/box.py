@@ -69,10 +69,9 @@ class BoxBoundary(Boundary):
         axis = piece // 2
         columns = []
         for k, (low, high) in enumerate(zip(*self._box.bounds, strict=True)):
+            free = place(torch.where((axis + 1) % 3 == k, across, unit[:, 1]), low, high, dtype)
             ends = torch.tensor([low, high], dtype=dtype, device=unit.device)
-            fixed = ends[piece % 2]
-            free = torch.where((axis + 1) % 3 == k, across, unit[:, 1])
-            columns.append(torch.where(axis == k, fixed, place(free, low, high, dtype)))
+            columns.append(torch.where(axis == k, ends[piece % 2], free))
         sign = (2 * (piece % 2) - 1).to(dtype)
         normal = torch.nn.functional.one_hot(axis, 3).to(dtype) * sign.unsqueeze(1)
         return torch.stack(columns, dim=1), normal, piece

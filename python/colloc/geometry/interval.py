@@ -7,7 +7,7 @@ from torch import Tensor
 
 from colloc._checks import check_float
 from colloc.geometry.aligned import AxisAligned
-from colloc.geometry.shape import Boundary
+from colloc.geometry.shape import Boundary, inner_bounds
 
 
 class Interval(AxisAligned):
@@ -57,8 +57,8 @@ class IntervalBoundary(Boundary):
     def _lay(self, unit: Tensor, start: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         # Left and right in turn, so that any two points in a row hit both ends.
         piece = torch.arange(unit.shape[0], device=unit.device).add_(start % 2).remainder_(2)
-        ends = torch.tensor(
-            [corner[0] for corner in self._interval.bounds], dtype=dtype, device=unit.device
-        )
+        (low,), (high,) = self._interval.bounds
+        inner_bounds(low, high, dtype)  # refuses where both ends would be one point
+        ends = torch.tensor([low, high], dtype=dtype, device=unit.device)
         normal = (2 * piece - 1).to(dtype).unsqueeze(1)
         return ends[piece].unsqueeze(1), normal, piece

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from colloc._checks import fail, fail_type
+
 
 @dataclass(frozen=True, eq=False)
 class Points:
     """A sample of N points with what quadrature and weighting need of them.
 
-    ``points[mask]``, ``points[a:b]`` and ``points[indices]`` select points. Their measure is
-    kept as it is: the shares of a part sum to about the part's measure.
+    ``points[mask]``, ``points[a:b]`` and ``points[indices]`` select points; masks and indices
+    are one-dimensional. Their measure is kept as it is: the shares of a part sum to about the
+    part's measure.
     """
 
     x: Tensor
@@ -38,6 +41,9 @@ class Points:
                 f"points[...]: expected a slice, a mask or a list of indices, got {index!r}. "
                 f"For one point use points[{index!r}:{index!r} + 1]."
             )
+        if isinstance(index, Tensor) and index.ndim != 1:  # else x would lose its shape (N, d)
+            fix = "Use mask[:, 0]." if index.ndim == 2 and index.shape[1] == 1 else ""
+            fail("points[...]", "a one-dimensional mask or index tensor", index, fix)
         return replace(
             self,
             x=self.x[index],
@@ -51,6 +57,8 @@ class Points:
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Points:
         """The same points on another device or in another floating dtype."""
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            fail_type("dtype", "a floating torch.dtype", dtype)
 
         def move(value: Tensor) -> Tensor:
             return value.to(device=device, dtype=dtype)

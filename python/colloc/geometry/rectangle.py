@@ -64,11 +64,13 @@ class RectangleBoundary(Boundary):
         piece, along = split(unit[:, 0], (width, height, width, height))
         # Counter-clockwise: the top and the left side are run through backwards.
         along = torch.where(piece >= 2, 1.0 - along, along)
+        free_x = place(along, left, right, dtype)
+        free_y = place(along, bottom, top, dtype)
         across = piece % 2 == 1  # the right and left sides, where x is fixed
         fixed_x = torch.tensor([left, right, right, left], dtype=dtype, device=device)[piece]
         fixed_y = torch.tensor([bottom, bottom, top, top], dtype=dtype, device=device)[piece]
-        x = torch.where(across, fixed_x, place(along, left, right, dtype))
-        y = torch.where(across, place(along, bottom, top, dtype), fixed_y)
+        x = torch.where(across, fixed_x, free_x)
+        y = torch.where(across, free_y, fixed_y)
         normals = torch.tensor(
             [[0.0, -1.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], dtype=dtype, device=device
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -103,8 +104,8 @@ class Shape(ABC):
             Points: x (n, d), measure (n, 1), distance (n, 1); normal and piece are None.
 
         Raises:
-            ValueError: a number out of range, an unknown method, or a shape that fills less
-                than a millionth of its bounding box.
+            ValueError: a number out of range, an unknown method, a dtype that cannot resolve
+                the shape, or a shape that fills less than a millionth of its bounding box.
             TypeError: n or start is not an integer.
         """
         n = check_int("n", n, minimum=0)
@@ -112,11 +113,10 @@ class Shape(ABC):
         check_choice("method", method, tuple(METHODS))
         dtype = check_float_dtype("dtype", dtype)
         x, next_start = self._accepted(n, start, method, seed, dtype, device)
-        share = self.measure / max(n, 1)
         return Points(
             x=x,
             normal=None,
-            measure=torch.full((n, 1), share, dtype=dtype, device=x.device),
+            measure=_shares(self.measure, n, dtype, x.device),
             distance=self.distance(x),
             piece=None,
             next_start=next_start,
@@ -135,27 +135,59 @@ class Shape(ABC):
         if self._accepts_all:
             unit = unit_points(method, n, self.dim, start, seed, device)
             return self._place(unit, dtype), start + n
-        lower, upper = self.bounds
-        box = 1.0
-        for low, high in zip(lower, upper, strict=True):
-            box *= high - low
+        if n == 0:
+            return self._place(unit_points(method, 0, self.dim, start, seed, device), dtype), start
+        box = math.prod(high - low for low, high in zip(*self.bounds, strict=True))
+        # Raw points per accepted one; the measure may be an estimate, or 0 of an empty shape.
+        per_point = max(1.0, box / self.measure) if self.measure > 0 else math.inf
+        if method == "hammersley":
+            return self._accepted_of_a_set(n, start, per_point, seed, dtype, device)
         parts: list[Tensor] = []
         found, at = 0, start
-        while found < n or not parts:
-            wanted = int(1.1 * (n - found) * box / self.measure) + 64
-            block = min(wanted, _MOST_RAW_POINTS)
+        while found < n:
+            wanted = min(1.1 * (n - found) * per_point + 64, _MOST_RAW_POINTS)
+            # At least as many as before: few rounds even where the measure misleads.
+            block = min(max(int(wanted), at - start), _MOST_RAW_POINTS)
             candidates = self._place(unit_points(method, block, self.dim, at, seed, device), dtype)
             index = self.inside(candidates).nonzero()[:, 0][: n - found]
             parts.append(candidates[index])
             found += len(index)
-            at += int(index[-1]) + 1 if found == n and len(index) else (block if n else 0)
-            looked_at = at - start
-            if found < n and looked_at >= _MOST_RAW_POINTS and found < _FEWEST_ACCEPTED * looked_at:
-                raise ValueError(
-                    f"sample: expected points in at least a millionth of the bounding box, found "
-                    f"{found} among {looked_at}. Check that {self!r} is not empty."
-                )
+            at += int(index[-1]) + 1 if found == n else block
+            self._check_found(found, n, at - start)
         return torch.cat(parts), at
+
+    def _accepted_of_a_set(
+        self,
+        n: int,
+        start: int,
+        per_point: float,
+        seed: int | None,
+        dtype: torch.dtype,
+        device: torch.device | str | None,
+    ) -> tuple[Tensor, int]:
+        """As :meth:`_accepted`, of one Hammersley set just large enough.
+
+        A set runs from one side of the box to the other, so its first n points inside would
+        leave the far side empty: all are made, and a surplus is left out evenly.
+        """
+        size = int(min(n * per_point, max(_MOST_RAW_POINTS, n))) + 1
+        while True:
+            x = self._place(unit_points("hammersley", size, self.dim, start, seed, device), dtype)
+            index = self.inside(x).nonzero()[:, 0]
+            found = len(index)
+            if found >= n:
+                kept = (torch.arange(n, device=index.device) * found + found // 2) // n
+                return x[index[kept]], start + size
+            self._check_found(found, n, size)
+            size += min((n - found) * size // found + 1, size) if found else size
+
+    def _check_found(self, found: int, n: int, looked_at: int) -> None:
+        """Give up on a shape that is empty or next to it."""
+        if found < n and looked_at >= _MOST_RAW_POINTS and found < _FEWEST_ACCEPTED * looked_at:
+            raise ValueError(
+                f"sample: expected points in at least a millionth of the bounding box, found "
+                f"{found} among {looked_at}. Check that {self!r} is not empty."
+            )
 
     def _place(self, unit: Tensor, dtype: torch.dtype) -> Tensor:
         """Points of the unit cube, float64, in the bounding box, as ``dtype``; never outside."""
@@ -209,6 +241,8 @@ class Boundary(ABC):
 
         Args, errors: as for :meth:`Shape.sample`.
 
+        Points of float32 lie on the wall as float32 rounds it.
+
         Returns:
             Points: x (n, d), outward unit normal (n, d), measure (n, 1) summing to the
             boundary's, distance (n, 1) of zeros, piece (n,).
@@ -219,11 +253,10 @@ class Boundary(ABC):
         dtype = check_float_dtype("dtype", dtype)
         unit = unit_points(method, n, self._parameters, start, seed, device)
         x, normal, piece = self._lay(unit, start, dtype)
-        share = self.measure / max(n, 1)
         return Points(
             x=x,
             normal=normal,
-            measure=torch.full((n, 1), share, dtype=dtype, device=x.device),
+            measure=_shares(self.measure, n, dtype, x.device),
             distance=torch.zeros((n, 1), dtype=dtype, device=x.device),
             piece=piece,
             next_start=start + n,
@@ -236,12 +269,30 @@ def place(unit: Tensor, low: float, high: float, dtype: torch.dtype) -> Tensor:
     return (low + unit * (high - low)).clamp(low, high).to(dtype).clamp(first, last)
 
 
+def _shares(measure: float, n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Equal shares of the whole, (n, 1)."""
+    share = measure / max(n, 1)
+    if n and not torch.finfo(dtype).tiny <= share <= torch.finfo(dtype).max:
+        raise ValueError(
+            f"dtype: expected one that holds each point's share {share:g} of the measure, got "
+            f"{dtype}. Use torch.float64, or other units of length."
+        )
+    return torch.full((n, 1), share, dtype=dtype, device=device)
+
+
 def inner_bounds(low: float, high: float, dtype: torch.dtype) -> tuple[float, float]:
     """The smallest and largest numbers of ``dtype`` within [low, high].
 
     Raises:
-        ValueError: there is none: the shape is thinner than the dtype's resolution there.
+        ValueError: fewer than two: the shape is thinner than the dtype's resolution there, or
+            out of its range.
     """
+    largest = torch.finfo(dtype).max
+    if low < -largest or high > largest:
+        raise ValueError(
+            f"dtype: expected one that reaches from {low!r} to {high!r}, got {dtype}. Use "
+            f"torch.float64, or other units of length."
+        )
     ends = torch.tensor([low, high], dtype=torch.float64)
     inner = ends.to(dtype)
     away = torch.tensor([float("inf"), float("-inf")], dtype=dtype)

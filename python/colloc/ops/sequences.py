@@ -13,6 +13,8 @@ from colloc.ops.halton import halton
 
 #: What torch's Sobol engine can give.
 MAX_SOBOL_DIM, MAX_SOBOL_POINTS = torch.quasirandom.SobolEngine.MAXDIM, 2**30
+#: Up to here i + 1/2 is exact in float64.
+MAX_HAMMERSLEY_POINTS = 2**52
 
 
 def hammersley(
@@ -36,7 +38,8 @@ def hammersley(
         n: number of points, >= 0.
         dim: number of coordinates, >= 1.
         start: index of the first point, >= 0.
-        total: size of the whole set, at least ``start + n``; None: exactly that.
+        total: size of the whole set, at least ``start + n``, at most 2^52; None: exactly
+            ``start + n``.
         seed: scrambles the Halton coordinates, see :func:`colloc.ops.halton`.
         dtype: float32 or float64; None is torch's default dtype.
         device: None is torch's default device.
@@ -51,6 +54,10 @@ def hammersley(
     total = start + n if total is None else check_int("total", total, minimum=1)
     if start + n > total:
         fail("total", f"at least start + n = {start + n}", str(total))
+    if total > MAX_HAMMERSLEY_POINTS:
+        fail("total", f"at most {MAX_HAMMERSLEY_POINTS}", str(total), "Use halton further out.")
+    if seed is not None:
+        seed = check_int("seed", seed, minimum=-(2**63), maximum=2**63 - 1)
     dtype = check_float_dtype("dtype", dtype)
     where = default_device() if device is None else torch.device(device)
     index = torch.arange(start, start + n, dtype=torch.float64, device=where)
