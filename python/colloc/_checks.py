@@ -59,10 +59,13 @@ def check_float(
     name: str, value: Any, *, positive: bool = False, nonnegative: bool = False
 ) -> float:
     """``value`` as a finite Python float (optionally > 0 or >= 0)."""
-    scalar = isinstance(value, Tensor) and value.numel() == 1
+    scalar = isinstance(value, Tensor) and value.numel() == 1 and value.dtype != torch.bool
     if isinstance(value, bool) or not (scalar or isinstance(value, numbers.Real)):
         fail_type(name, "a number", value)
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        fail(name, "a number within the range of float64", value)
     # No math.isfinite: torch.compile may hand in a symbolic number.
     if not -math.inf < number < math.inf:
         fail(name, "a finite number", str(number))

@@ -138,7 +138,9 @@ def test_masks_that_would_break_points_are_refused():
         points[torch.tensor(3)]
     with pytest.raises(ValueError, match="one-dimensional mask or index"):
         points[torch.tensor([[1, 2]])]
-    with pytest.raises(TypeError, match="dtype: expected a floating torch.dtype, got torch.int64"):
+    with pytest.raises(
+        TypeError, match=r"dtype: expected a floating torch\.dtype, got torch\.int64"
+    ):
         points.to(dtype=torch.int64)
     kept = points[2:5].measure
     assert torch.equal(kept, points.measure[2:5])

@@ -111,6 +111,9 @@ def sobol(
         if start > 0:
             engine.fast_forward(start)
         points = engine.draw(n, dtype=torch.float64)
+        if start == 0 and seed is not None:
+            # The engine keeps its first point in torch's default dtype, which rounds it.
+            points[0] = engine.shift.double() / 2**30
     return _below_one(points, dtype).to(where)
 
 
@@ -146,6 +149,7 @@ def uniform(
     generator = None
     if seed is not None:
         seed = check_int("seed", seed, minimum=-(2**63), maximum=2**63 - 1)
+    if seed is not None and where.type != "meta":
         generator = torch.Generator(where).manual_seed(_mix(_mix(seed) + start))
     return torch.rand((n, dim), generator=generator, dtype=dtype, device=where)
 
