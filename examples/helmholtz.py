@@ -9,8 +9,8 @@ error can be shown. The walls enter as a penalty ("soft" boundary conditions).
 
 The run ends after ``--steps`` or ``--seconds``, whichever comes first; the learning rate falls
 along with what is nearer its end, so that a slow machine finishes with a small one too. Results
-are written at the end, after Ctrl-C (exit code 130), and after a loss that is not finite (exit
-code 1, with the last good network).
+are written at the end, after Ctrl-C (exit code 130; a second Ctrl-C aborts), and after a loss that
+is not finite (exit code 1, with the last good network).
 """
 
 from __future__ import annotations
@@ -30,6 +30,14 @@ import numpy as np
 import torch
 from colloc import training
 from torch import Tensor
+
+
+EXTRAS = (
+    ("tyro", "the command line"),
+    ("tqdm", "the progress bar"),
+    ("matplotlib", "plotting"),
+    ("meshio", "writing VTK files"),
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,13 @@ class Config:
             value = getattr(self, name)
             if not value > 0 or (math.isinf(value) and name != "seconds"):
                 raise ValueError(f"{name}: expected a number > 0, got {value}.")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed: expected 0 to 2^63 - 1, got {self.seed}.")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                "device: expected one that torch can use, got cuda, and torch sees no GPU here. "
+                "Use --device cpu."
+            )
 
 
 def exact(x: Tensor) -> Tensor:
@@ -136,7 +151,7 @@ class Training:
         self.interrupted = False
         self.problem: str | None = None
         self.history: list[dict[str, float]] = []
-        self.good = copy.deepcopy(self.net.state_dict())
+        self.good = self.state()
 
     def next_points(self) -> tuple[cc.geometry.Points, cc.geometry.Points]:
         """The next stretch of the scrambled Halton sequence, inside and on the walls."""
@@ -172,6 +187,18 @@ class Training:
         self.steps += 1
         return values
 
+    def state(self) -> dict[str, Any]:
+        """A copy of all that belongs to one step, as the checkpoint holds it."""
+        return copy.deepcopy(
+            {
+                "net": self.net.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "balancer": self.balancer.state_dict(),
+                "steps": self.steps,
+                "next_start": {"interior": self.start, "walls": self.wall_start},
+            }
+        )
+
     @torch.no_grad()
     def prediction(self) -> Tensor:
         """The network on the grid, (201 * 201, 1)."""
@@ -186,7 +213,7 @@ class Training:
         self.history.append(
             {"step": self.steps, "seconds": self.seconds, **values, "relative_l2": error}
         )
-        self.good = copy.deepcopy(self.net.state_dict())
+        self.good = self.state()
         return error
 
     def run(self, progress: training.Progress | None = None) -> None:
@@ -202,14 +229,17 @@ class Training:
                 shown = {"loss": values["loss"]}
                 if self.problem is None and (self.steps == 1 or self.steps % every == 0):
                     shown["error"] = self.look(values)
-                if progress is not None:
-                    progress.update(fraction, self.steps, **shown)
                 self.seconds = time.perf_counter() - begin
+                if progress is not None:
+                    fraction = max(self.steps / config.steps, self.seconds / config.seconds)
+                    progress.update(fraction, self.steps, **shown)
                 self.interrupted = interrupt.requested
         if self.problem is None and (not self.history or self.history[-1]["step"] < self.steps):
             self.look(values)
         if self.problem is not None:
-            self.net.load_state_dict(self.good)
+            self.net.load_state_dict(self.good["net"])
+            self.optimizer.load_state_dict(self.good["optimizer"])
+            self.steps = self.good["steps"]
 
     def metrics(self) -> dict[str, Any]:
         """The errors on the grid, and what they depend on."""
@@ -243,11 +273,7 @@ class Training:
         training.save_checkpoint(
             folder / "checkpoint.pt",
             {
-                "net": self.net.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "balancer": self.balancer.state_dict(),
-                "steps": self.steps,
-                "next_start": {"interior": self.start, "walls": self.wall_start},
+                **(self.state() if self.problem is None else self.good),
                 "config": metrics["config"],
                 "versions": metrics["versions"],
             },
@@ -277,12 +303,13 @@ class Training:
 
 
 def main() -> int:
-    tyro = training.require("tyro", "the command line")
     try:
-        config = tyro.cli(Config)
-        folder = training.output_folder(config.output)
-        for module, purpose in (("matplotlib", "plotting"), ("meshio", "writing VTK files")):
+        for module, purpose in EXTRAS:
             training.require(module, purpose)
+        import tyro
+
+        config = tyro.cli(Config)
+        folder = training.output_folder(config.output, space=20_000_000)
         run = Training(config)
     except (ValueError, OSError, ImportError) as error:
         print(f"helmholtz: {error}", file=sys.stderr)
@@ -293,18 +320,26 @@ def main() -> int:
     )
     with training.Progress() as progress:
         run.run(progress)
-    metrics = run.write(folder)
+    failure = f"helmholtz: stopped because {run.problem}"
+    advice = "Try a smaller --learning-rate or --slope."
+    if not run.history:
+        print(f"{failure}; there is nothing to write. {advice}", file=sys.stderr)
+        return 1
+    try:
+        metrics = run.write(folder)
+    except OSError as error:
+        print(f"helmholtz: could not write all results to {folder}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"helmholtz: aborted; {folder} may lack results of this run", file=sys.stderr)
+        return 130
     print(
         f"relative L2 error {metrics['relative_l2']:.4f}, largest error "
         f"{metrics['max_error']:.4f}, {metrics['steps']} steps in {metrics['seconds']:.1f} s; "
         f"metrics, pictures, checkpoint and VTK file are in {folder}"
     )
     if run.problem is not None:
-        print(
-            f"helmholtz: stopped because {run.problem}; the results are those of the last good "
-            "network. Try a smaller --learning-rate or --slope.",
-            file=sys.stderr,
-        )
+        print(f"{failure}; the results are the last good network's. {advice}", file=sys.stderr)
         return 1
     return 130 if run.interrupted else 0
 

@@ -175,20 +175,27 @@ def _backward_backward(ctx: Any, vx: Tensor | None, va: Tensor | None, vb: Tenso
     mask = _MASK_X * need_x + _MASK_A * need_a + _MASK_BETA * (beta is not None and need_beta)
     by_grad = by_x = by_a = by_beta = None
     if vx is not None or va is not None:
-        first = activation(x, a, beta, kind, scale, order + 1)
-        w = _add(None if vx is None else a * vx, None if va is None else x * va)
-        assert w is not None
-        w = scale * w
+        # Each product with a large tensor is a pass over memory: the scale goes to the small
+        # ones, vx g is shared, and what nobody asks for is left out.
+        across = vx * grad if vx is not None and mask else None
+        slope = scale * a
+        if need_grad or (va is not None and need_x) or (vx is not None and need_a):
+            first = activation(x, a, beta, kind, scale, order + 1)
         if need_grad:
+            w = _add(None if vx is None else slope * vx, None if va is None else scale * va * x)
+            assert w is not None
             by_grad = w * first
         if mask:
-            by_x, by_a, by_beta = _gradients(
-                grad * w, x, a, beta, kind, scale, order + 1, int(mask)
+            gw = _add(
+                None if across is None else slope * across,
+                None if va is None else scale * va * x * grad,
             )
+            assert gw is not None
+            by_x, by_a, by_beta = _gradients(gw, x, a, beta, kind, scale, order + 1, int(mask))
             if va is not None and need_x:
                 by_x = _add(by_x, scale * va * grad * first)
-            if vx is not None and need_a:
-                by_a = _add(by_a, _sum_to(scale * vx * grad * first, a))
+            if across is not None and need_a:
+                by_a = _add(by_a, scale * _sum_to(across * first, a))
     if vb is not None and beta is not None:
         # dF/dbeta = F(beta = 1) - F(beta = 0) does not depend on beta
         one, zero = torch.ones_like(beta), torch.zeros_like(beta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -55,12 +56,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def output_folder(path: str | os.PathLike[str]) -> Path:
+def output_folder(path: str | os.PathLike[str], *, space: int = 0) -> Path:
     """Make a folder for results and check that files can be written there.
+
+    Args:
+        path: the folder; its parents are made too.
+        space: bytes that must be free on its disk.
 
     Raises:
         NotADirectoryError: a file is in the way.
-        OSError: the folder can't be made or written to.
+        OSError: the folder can't be made or written to, or the disk is too full.
     """
     folder = Path(path)
     try:
@@ -69,6 +74,11 @@ def output_folder(path: str | os.PathLike[str]) -> Path:
         raise NotADirectoryError(
             f"output: expected a folder, got {folder}, where a file is in the way. Remove it or "
             "choose another folder."
+        ) from error
+    except OSError as error:
+        raise OSError(
+            f"output: expected a folder that can be made, got {folder}: {error.strerror}. "
+            "Choose another folder."
         ) from error
     try:
         handle, name = tempfile.mkstemp(dir=folder)
@@ -79,6 +89,12 @@ def output_folder(path: str | os.PathLike[str]) -> Path:
         ) from error
     os.close(handle)
     os.unlink(name)
+    free = shutil.disk_usage(folder).free
+    if free < space:
+        raise OSError(
+            f"output: expected a disk with {space / 1e6:.0f} MB free, got {folder} with "
+            f"{free / 1e6:.0f} MB. Make room or choose another folder."
+        )
     return folder
 
 

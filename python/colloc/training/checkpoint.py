@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from pathlib import Path
@@ -19,19 +20,23 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
 
     Raises:
         TypeError: ``state`` holds something that :func:`load_checkpoint` would refuse.
-        OSError: the folder is missing or not writable.
+        OSError: the folder is missing or not writable, or the disk is full.
     """
     if not isinstance(state, dict):
         raise TypeError(f"state: expected a dict, got {type(state).__name__}.")
+    # By way of memory: torch reports a full disk as a RuntimeError that doesn't say so.
+    data = io.BytesIO()
+    torch.save(state, data)
+    data.seek(0)
+    try:
+        torch.load(data, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TypeError(
+            "state: expected tensors, numbers, strings and dicts, lists or tuples of them "
+            f"(what loads without running code), got more: {_reason(error)}"
+        ) from error
     with atomic_path(path) as aside:
-        torch.save(state, aside)
-        try:
-            torch.load(aside, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise TypeError(
-                "state: expected tensors, numbers, strings and dicts, lists or tuples of them "
-                f"(what loads without running code), got more: {_reason(error)}"
-            ) from error
+        aside.write_bytes(data.getbuffer())
 
 
 def load_checkpoint(

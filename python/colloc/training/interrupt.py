@@ -40,4 +40,5 @@ class Interrupt:
     def _restore(self) -> None:
         while self._before:
             number, handler = self._before.popitem()
-            signal.signal(number, handler)
+            # None: a handler that was not set from Python, and can't be put back from here.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

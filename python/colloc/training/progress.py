@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -27,11 +28,14 @@ class Progress:
         self._shown: dict[str, float] = {}
         self._bar: Any = None
         if self._stream.isatty():
+            # A terminal that does not know its width says 0, and tqdm would show nothing.
+            known = _columns(self._stream) > 0
             self._bar = require("tqdm", "the progress bar").tqdm(
                 total=1.0,
                 file=self._stream,
                 bar_format="{percentage:3.0f}% |{bar}| {desc}",
-                dynamic_ncols=True,
+                dynamic_ncols=known,
+                ncols=None if known else 100,
                 mininterval=0.2,
             )
 
@@ -79,6 +83,13 @@ class Progress:
         elif fraction >= 1:
             parts.append(f"{_clock(elapsed)} in all")
         return ", ".join(parts)
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def _clock(seconds: float) -> str:
