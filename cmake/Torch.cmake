@@ -23,3 +23,7 @@ target_include_directories(colloc_torch SYSTEM INTERFACE
 target_compile_definitions(colloc_torch INTERFACE TORCH_TARGET_VERSION=0x020b000000000000)
 find_library(TORCH_CPU_LIBRARY torch_cpu PATHS "${TORCH_ROOT}/lib" NO_DEFAULT_PATH REQUIRED)
 target_link_libraries(colloc_torch INTERFACE "${TORCH_CPU_LIBRARY}")
+# Error messages name the source file as it is called in the repository, not on the build machine.
+target_compile_options(colloc_torch INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=>)

@@ -284,6 +284,7 @@ X = torch.randn(5, 3)
     [
         ((X.numpy(), 1.0, "tanh"), TypeError, "x: expected a floating tensor"),
         ((X.long(), 1.0, "tanh"), TypeError, "x: expected a tensor of float32"),
+        ((X.to_sparse(), 1.0, "tanh"), ValueError, "x: expected a dense tensor"),
         ((X, 1.0, "relu"), ValueError, "kind: expected one of 'tanh'"),
         ((X, 1.0, None), ValueError, "kind: expected one of"),
         ((X, torch.ones(5), "tanh"), ValueError, "a: expected shape (), (1,) or (3,)"),

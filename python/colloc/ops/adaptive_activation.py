@@ -79,6 +79,8 @@ def _checked(x: Any, a: Any, kind: Any, scale: Any, beta: Any, order: Any) -> Te
         fail_type("x", "a floating tensor", x)
     if x.dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
         fail_type("x", "a tensor of float32, float64, float16 or bfloat16", x)
+    if x.layout != torch.strided:
+        fail("x", "a dense tensor", f"one of layout {x.layout}", "Use x.to_dense().")
     check_choice("kind", kind, KINDS)
     check_int("order", order, minimum=0, maximum=MAX_ORDER)
     check_float("scale", scale)
