@@ -31,7 +31,6 @@ import torch
 from colloc import training
 from torch import Tensor
 
-
 EXTRAS = (
     ("tyro", "the command line"),
     ("tqdm", "the progress bar"),
@@ -179,7 +178,8 @@ class Training:
         values = {name: loss.item() for name, loss in losses.items()} | {"loss": total.item()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
-            self.problem = f"the {bad[0]} loss is {values[bad[0]]} at step {self.steps + 1}"
+            name = "total" if bad[0] == "loss" else bad[0]
+            self.problem = f"the {name} loss is {values[bad[0]]} at step {self.steps + 1}"
             return values
         self.optimizer.zero_grad()
         total.backward()
@@ -262,7 +262,12 @@ class Training:
                 "numpy": np.__version__,
                 "colloc": cc.__version__,
             },
-            "config": {**asdict(self.config), "output": str(self.config.output)},
+            "config": {
+                **asdict(self.config),
+                "output": str(self.config.output),
+                # JSON has no infinity.
+                "seconds": None if math.isinf(self.config.seconds) else self.config.seconds,
+            },
         }
 
     def write(self, folder: Path) -> dict[str, Any]:
@@ -274,7 +279,7 @@ class Training:
             folder / "checkpoint.pt",
             {
                 **(self.state() if self.problem is None else self.good),
-                "config": metrics["config"],
+                "config": {**asdict(self.config), "output": str(self.config.output)},
                 "versions": metrics["versions"],
             },
         )
@@ -291,14 +296,22 @@ class Training:
             title=f"Helmholtz, {self.steps} steps, {self.seconds:.0f} s: "
             f"relative L2 error {metrics['relative_l2']:.3g}",
         )
-        curves = {
-            name: [row[name] for row in self.history]
-            for name in ("step", "loss", "interior", "walls", "relative_l2")
-        }
-        errors = {"relative L2": curves.pop("relative_l2")}
-        training.plot_history(folder / "loss.png", curves.pop("step"), curves, errors=errors)
-        training.write_text(folder / "history.json", json.dumps(self.history, indent=1) + "\n")
-        training.write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        names = ("step", "loss", "interior", "walls", "relative_l2")
+        steps, total, interior, walls, error = (
+            [row[name] for row in self.history] for name in names
+        )
+        training.plot_history(
+            folder / "loss.png",
+            steps,
+            {"total, weighted": total, "interior": interior, "walls": walls},
+            errors={"relative L2": error},
+        )
+        training.write_text(
+            folder / "history.json", json.dumps(self.history, indent=1, allow_nan=False) + "\n"
+        )
+        training.write_text(
+            folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n"
+        )
         return metrics
 
 

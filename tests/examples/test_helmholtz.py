@@ -144,7 +144,7 @@ def test_a_signal_stops_cleanly_and_keeps_the_results(tmp_path, number):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_network(tmp_path):
-    process = start(tmp_path, "--steps", "3000", "--learning-rate", "1e30", *SMALL)
+    process = start(tmp_path, "--steps", "3000", "--learning-rate", "1e6", *SMALL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1, err
     assert "stopped because" in err
@@ -161,6 +161,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_network(tmp_path):
         (("--seconds", "-1"), "seconds: expected a number > 0, got -1"),
         (("--learning-rate", "nan"), "learning_rate: expected a number > 0, got nan"),
         (("--activation", "relu"), "relu"),
+        (("--seed", "-1"), "seed: expected 0 to 2^63 - 1, got -1"),
     ],
 )
 def test_wrong_options_are_refused(tmp_path, options, message):
@@ -168,6 +169,62 @@ def test_wrong_options_are_refused(tmp_path, options, message):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2 and message in " ".join(err.split())
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_named(tmp_path):
+    process = start(tmp_path / "never", "--device", "cuda")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "torch sees no GPU here" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("module", ["tyro", "tqdm", "matplotlib", "meshio"])
+def test_a_missing_extra_is_named(monkeypatch, capsys, module):
+    needs_extras()
+    monkeypatch.setitem(sys.modules, module, None)  # makes its import fail
+    assert helmholtz.main() == 2
+    message = capsys.readouterr().err
+    assert f"needs the package {module}: pip install 'colloc[examples]'" in message
+
+
+def test_without_a_good_network_earlier_results_stay(tmp_path):
+    (tmp_path / "metrics.json").write_text("earlier")
+    process = start(tmp_path, "--steps", "10", "--learning-rate", "1e38", *SMALL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1 and "nothing to write" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+    assert (tmp_path / "metrics.json").read_text() == "earlier"
+
+
+def test_after_a_failure_the_state_is_of_one_step():
+    config = helmholtz.Config(steps=40, seconds=math.inf, width=8, depth=1, points=32)
+    run = helmholtz.Training(config)
+
+    class Breaking(torch.nn.Module):
+        def forward(self, losses):
+            scale = math.nan if run.steps >= 7 else 1.0
+            return scale * sum(losses.values())
+
+    run.balancer = Breaking()
+    run.run()
+    # Measured every second step: 6 is the last one before the loss of step 8 is NaN.
+    assert "the loss loss" not in run.problem and "at step 8" in run.problem
+    assert run.steps == 6 == run.history[-1]["step"]
+    assert {int(s["step"]) for s in run.optimizer.state_dict()["state"].values()} == {6}
+
+
+def test_a_disk_that_fills_up_is_named(tmp_path, monkeypatch, capsys):
+    needs_extras()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training, "write_grid", full)
+    options = ["helmholtz", "--output", str(tmp_path), "--steps", "2", *SMALL]
+    monkeypatch.setattr(sys, "argv", options)
+    assert helmholtz.main() == 1
+    message = capsys.readouterr().err
+    assert "could not write all results" in message and "No space left" in message
 
 
 def test_a_file_in_the_way_is_named(tmp_path):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import math
 import os
+import resource
 import signal
+import struct
+import termios
 
 import numpy as np
 import pytest
@@ -58,6 +62,11 @@ def test_output_folder(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(NotADirectoryError, match="output: expected a folder, got"):
             training.output_folder(path)
+    with pytest.raises(OSError, match="output: expected a folder that can be made, got /proc"):
+        training.output_folder("/proc/results")
+    with pytest.raises(OSError, match=r"output: expected a disk with .* MB free"):
+        training.output_folder(tmp_path, space=10**20)
+    assert names(tmp_path) == ["a", "file"]
 
 
 def test_checkpoint_round_trip_and_atomicity(tmp_path):
@@ -74,6 +83,21 @@ def test_checkpoint_round_trip_and_atomicity(tmp_path):
     with pytest.raises(TypeError, match="state: expected a dict, got int"):
         training.save_checkpoint(path, 3)
     assert training.load_checkpoint(path)["step"] == 7 and names(tmp_path) == ["c.pt"]
+
+
+def test_a_full_disk_is_an_oserror_and_leaves_nothing(tmp_path):
+    # A limit on the size of files stands for the full disk; Python ignores its signal.
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "c.pt"
+    training.save_checkpoint(path, {"step": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError):
+            training.save_checkpoint(path, {"weights": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert training.load_checkpoint(path) == {"step": 1} and names(tmp_path) == ["c.pt"]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, -1])
@@ -174,17 +198,21 @@ def test_progress_lines_outside_a_terminal():
     assert "steps/s" in lines[1] and "left" in lines[1]
 
 
-def test_progress_bar_in_a_terminal():
+@pytest.mark.parametrize("rows,columns", [(0, 0), (0, 100), (24, 100)])
+def test_progress_bar_in_a_terminal(rows, columns):
+    # Real terminals; some do not know their size (0) and must show the bar all the same.
     pytest.importorskip("tqdm")
-
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    stream = Terminal()
-    with training.Progress(stream) as progress:
-        progress.update(1.0, 20, loss=0.25)
-    assert "100%" in stream.getvalue() and "loss 0.25" in stream.getvalue()
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    try:
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
+        with os.fdopen(theirs, "w") as stream, training.Progress(stream) as progress:
+            progress.update(1.0, 20, loss=0.25)
+        shown = os.read(ours, 100_000).decode()
+    finally:
+        os.close(ours)
+    assert "100%" in shown and "loss 0.25" in shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

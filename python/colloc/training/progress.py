@@ -28,14 +28,15 @@ class Progress:
         self._shown: dict[str, float] = {}
         self._bar: Any = None
         if self._stream.isatty():
-            # A terminal that does not know its width says 0, and tqdm would show nothing.
-            known = _columns(self._stream) > 0
+            # A terminal that does not know its size says 0, and tqdm would show nothing.
+            known = _size_known(self._stream)
             self._bar = require("tqdm", "the progress bar").tqdm(
                 total=1.0,
                 file=self._stream,
                 bar_format="{percentage:3.0f}% |{bar}| {desc}",
                 dynamic_ncols=known,
                 ncols=None if known else 100,
+                nrows=None if known else 24,
                 mininterval=0.2,
             )
 
@@ -85,11 +86,11 @@ class Progress:
         return ", ".join(parts)
 
 
-def _columns(stream: TextIO) -> int:
+def _size_known(stream: TextIO) -> bool:
     try:
-        return os.get_terminal_size(stream.fileno()).columns
+        return min(os.get_terminal_size(stream.fileno())) > 0
     except (OSError, ValueError):
-        return 0
+        return False
 
 
 def _clock(seconds: float) -> str:
