@@ -37,13 +37,12 @@ std::vector<T> repeated(const char* name, const Tensor& values, double scale, in
   const Tensor dense = torch::stable::contiguous(values);
   const T* data = static_cast<const T*>(dense.const_data_ptr());
   const int64_t count = dense.numel();
-  for (int64_t i = 0; i < count; ++i) {
-    STD_TORCH_CHECK(std::isfinite(data[i]), name, ": expected finite values, got ",
-                    static_cast<double>(data[i]), " at index ", i, ".");
-  }
   std::vector<T> result(width);
   for (int64_t i = 0; i < width; ++i) {
     result[i] = static_cast<T>(scale * static_cast<double>(data[i % count]));
+    STD_TORCH_CHECK(i >= count || std::isfinite(result[i]), name, ": expected finite values",
+                    scale == 1.0 ? "" : " whose product with the scale is finite", ", got ",
+                    static_cast<double>(data[i % count]), " at index ", i, ".");
   }
   return result;
 }

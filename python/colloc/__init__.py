@@ -4,6 +4,8 @@ computed by kernels made for it. ``import colloc as cc``.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from colloc import _load
 
 _load.load()
@@ -12,6 +14,9 @@ from colloc import balancing, geometry, jets, nn, ops, pde, sampling  # noqa: E4
 from colloc._C import build_info as _build_info  # noqa: E402
 from colloc.jets import Jet, jet  # noqa: E402
 from colloc.pde import Term  # noqa: E402
+
+if TYPE_CHECKING:
+    from colloc import training
 
 __version__: str = _build_info()["version"]
 
@@ -27,4 +32,18 @@ __all__ = [
     "ops",
     "pde",
     "sampling",
+    "training",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first asked for: nothing else needs it.
+    if name == "training":
+        import importlib
+
+        return importlib.import_module("colloc.training")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "training"})

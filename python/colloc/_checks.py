@@ -42,12 +42,12 @@ def check_int(name: str, value: Any, minimum: int | None = None, maximum: int | 
     Symbolic integers (torch.SymInt, under torch.compile) pass through unchanged.
     """
     if isinstance(value, bool):
-        fail_type(name, "an integer", value)
+        fail_type(name, "an integer", describe(value))
     if not isinstance(value, (int, torch.SymInt)):
         try:
             value = operator.index(value)
         except TypeError:
-            fail_type(name, "an integer", value)
+            fail_type(name, "an integer", describe(value))
     if minimum is not None and value < minimum:
         fail(name, f"an integer >= {minimum}", str(value))
     if maximum is not None and value > maximum:
@@ -58,14 +58,26 @@ def check_int(name: str, value: Any, minimum: int | None = None, maximum: int | 
 def check_float(
     name: str, value: Any, *, positive: bool = False, nonnegative: bool = False
 ) -> float:
-    """``value`` as a finite Python float (optionally > 0 or >= 0)."""
+    """``value`` as a finite Python float (optionally > 0 or >= 0).
+
+    A tensor with one entry will do, unless it requires grad: it would be detached.
+    """
     scalar = isinstance(value, Tensor) and value.numel() == 1 and value.dtype != torch.bool
     if isinstance(value, bool) or not (scalar or isinstance(value, numbers.Real)):
-        fail_type(name, "a number", value)
+        array = hasattr(value, "__array_interface__")
+        fix = f"Pass a tensor, torch.from_numpy({name}), where one is taken." if array else ""
+        fail_type(name, "a number", describe(value), fix)
+    if isinstance(value, Tensor) and value.requires_grad:
+        fail(
+            name,
+            "a number",
+            f"{describe(value)} that requires grad",
+            f"It is a constant here and would not be trained: pass {name}.item().",
+        )
     try:
         number = float(value)
     except OverflowError:
-        fail(name, "a number within the range of float64", value)
+        fail(name, "a number within the range of float64", describe(value))
     # No math.isfinite: torch.compile may hand in a symbolic number.
     if not -math.inf < number < math.inf:
         fail(name, "a finite number", str(number))
@@ -81,7 +93,7 @@ def check_float_dtype(name: str, dtype: torch.dtype | None) -> torch.dtype:
     if dtype is None:
         dtype = torch.get_default_dtype()
     if not isinstance(dtype, torch.dtype):
-        fail_type(name, "torch.float32 or torch.float64", dtype)
+        fail_type(name, "torch.float32 or torch.float64", describe(dtype))
     if dtype not in (torch.float32, torch.float64):
         fail(name, "torch.float32 or torch.float64", str(dtype))
     return dtype
@@ -89,17 +101,29 @@ def check_float_dtype(name: str, dtype: torch.dtype | None) -> torch.dtype:
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """``value`` if it is one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
-        fail(name, f"one of {listed}", value)
+        fail(name, f"one of {listed}", describe(value))
     return str(value)
+
+
+def concrete(value: Tensor) -> bool:
+    """Whether the entries of a tensor may be looked at, for nothing but a check.
+
+    Not while compiling or under fake tensors; not on a GPU, which would have to be waited for.
+    """
+    if torch.compiler.is_compiling() or value.device.type != "cpu":
+        return False
+    return type(value) in (Tensor, torch.nn.Parameter) and not (
+        torch._C._functorch.is_functorch_wrapped_tensor(value)
+    )
 
 
 def check_points(name: str, x: Any, dim: int | None = None) -> Tensor:
     """A floating tensor of shape (N, d), with d = ``dim`` where given."""
     wanted = f"a floating tensor of shape (N, {'d' if dim is None else dim})"
     if not isinstance(x, Tensor):
-        fail_type(name, wanted, x)
+        fail_type(name, wanted, describe(x))
     if not x.is_floating_point():
         fail_type(name, wanted, x)
     if x.ndim != 2 or (dim is not None and x.shape[1] != dim):

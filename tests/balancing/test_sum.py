@@ -63,3 +63,8 @@ def test_the_weights_do_not_train():
 def test_errors(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_a_trainable_weight_is_refused():
+    with pytest.raises(ValueError, match=r"weights\['a'\]: expected a number, .* requires grad"):
+        cc.balancing.Sum({"a": torch.nn.Parameter(torch.ones(()))})

@@ -193,3 +193,30 @@ def test_corners_may_be_arrays():
     expected = ((0.5, 1.0), (3.0, 4.0))
     assert Rectangle(np.array([0.5, 1]), torch.tensor([3.0, 4.0])).bounds == expected
     assert Rectangle([0.5, 1], np.array([3, 4])).bounds == expected
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        cc.geometry.Interval(0, 1),
+        cc.geometry.Rectangle((0, 0), (1, 2)),
+        cc.geometry.Box((0, 0, 0), (1, 2, 3)),
+    ],
+)
+def test_sampling_under_another_default_device(shape):
+    expected = [region.sample(5) for region in (shape, shape.boundary)]
+    with torch.device("meta"):
+        for region, points in zip((shape, shape.boundary), expected, strict=True):
+            assert region.sample(5).x.device.type == "meta"
+            found = region.sample(5, device="cpu")
+            assert torch.equal(found.x, points.x) and torch.equal(found.distance, points.distance)
+
+
+def test_more_points_than_memory_holds():
+    with pytest.raises(MemoryError, match="n: expected a number of points that memory holds"):
+        cc.geometry.Rectangle((0, 0), (1, 1)).sample(2**43)
+
+
+def test_corners_given_as_a_string():
+    with pytest.raises(TypeError, match=r"lower: expected 2 numbers, got '00' \(str\)"):
+        cc.geometry.Rectangle("00", (1, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import colloc as cc
+import numpy as np
 import pytest
 import torch
 from colloc.ops import KINDS, activation_formula, adaptive_activation
@@ -366,3 +367,52 @@ def test_module_errors(arguments, error, message):
     with pytest.raises(error) as info:
         cc.nn.AdaptiveActivation(*arguments)
     assert message in str(info.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "sin"])
+def test_formula_far_out(kind, dtype):
+    t = torch.tensor([-1e30, -1e10, -3e5, -45.0, 45.0, 3e5, 1e10, 1e30], dtype=dtype)
+    beta = torch.tensor(0.75, dtype=dtype) if kind == "stan" else None
+    for order in range(5):
+        found = activation_formula(t, kind, beta, order=order)
+        expected = adaptive_activation(t, 1.0, kind, 1.0, beta, order=order)
+        torch.testing.assert_close(found, expected)
+        if order < 4:
+            inputs = t.clone().requires_grad_()
+            y = activation_formula(inputs, kind, beta, order=order).sum()
+            (by_t,) = (
+                torch.autograd.grad(y, inputs, allow_unused=True, materialize_grads=True)
+                if (y.requires_grad)
+                else (torch.zeros_like(t),)
+            )
+            expected = adaptive_activation(t, 1.0, kind, 1.0, beta, order=order + 1)
+            torch.testing.assert_close(by_t, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"a": 1e30, "scale": 1e30}, "a: expected a slope that torch.float32 holds"),
+        ({"a": 1e300}, "a: expected a slope that torch.float32 holds"),
+        ({"a": np.ones(3)}, "torch.from_numpy(a)"),
+        ({"kind": np.array(["tanh"])}, "kind: expected one of"),
+        ({"kind": "tan"}, "got 'tan' (str)"),
+        ({"scale": "2"}, "scale: expected a number, got '2' (str)"),
+        ({"scale": torch.ones((), requires_grad=True)}, "that requires grad"),
+        ({"a": torch.ones(3).to_sparse()}, "a: expected a dense tensor"),
+        ({"kind": "stan", "beta": torch.ones(3).to_sparse()}, "beta: expected a dense tensor"),
+    ],
+)
+def test_more_errors(arguments, message):
+    arguments = {"x": torch.zeros(2, 3), "a": 1.0, "kind": "tanh", **arguments}
+    with pytest.raises((ValueError, TypeError)) as info:
+        adaptive_activation(**arguments)
+    assert message in str(info.value)
+
+
+@pytest.mark.parametrize("scale", [1e50, 1e-50, 1e-39])
+def test_a_scale_whose_inverse_the_dtype_does_not_hold(scale):
+    with pytest.raises(ValueError, match=r"scale: expected a number that torch\.float32"):
+        cc.nn.AdaptiveActivation("tanh", scale, dtype=torch.float32)
+    cc.nn.AdaptiveActivation("tanh", scale, dtype=F64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import colloc as cc
 import pytest
 import torch
@@ -203,3 +205,97 @@ def test_functional_call_deepcopy_pickle(tmp_path):
     torch.testing.assert_close(twice, torch.tanh(2 * x))
     torch.save(module.state_dict(), tmp_path / "state.pt")
     module.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+
+
+# ---- torch.func and dual numbers with torch.compile ---------------------------------------
+
+COMPILED = {
+    "jvp": lambda f: lambda x: jvp(f, (x,), (torch.ones_like(x),))[1],
+    "jacfwd": jacfwd,
+    "jacfwd twice": lambda f: jacfwd(jacfwd(f)),
+    "grad": lambda f: grad(lambda x: f(x).sum()),
+    "jacrev": jacrev,
+    "hessian": lambda f: hessian(lambda x: f(x).sum()),
+    "vmap of grad": lambda f: vmap(grad(lambda x: f(x).sum())),
+    "vmap": vmap,
+}
+
+
+@pytest.mark.parametrize("transform", COMPILED)
+@pytest.mark.parametrize("kind", ["tanh", "stan"])
+def test_transforms_inside_compile(transform, kind):
+    torch._dynamo.reset()
+    beta = torch.tensor(0.7, dtype=F64) if kind == "stan" else None
+    function = COMPILED[transform](lambda x: adaptive_activation(x, 1.3, kind, 1.1, beta))
+    x = torch.randn(4, 1, dtype=F64)
+    found = torch.compile(function, backend="aot_eager", fullgraph=True)(x)
+    assert found.abs().sum() > 0
+    close(found, function(x))
+
+
+def test_forward_mode_of_a_network_with_inductor():
+    torch._dynamo.reset()
+    net = cc.nn.MLP(1, 1, 8, 2, "tanh", "layer", dtype=F64)
+    function = lambda x: jvp(net, (x,), (torch.ones_like(x),))[1]  # noqa: E731
+    x = torch.randn(4, 1, dtype=F64)
+    found = torch.compile(function)(x)
+    assert found.abs().sum() > 0
+    close(found, function(x))
+
+
+def test_transforms_of_a_compiled_function():
+    torch._dynamo.reset()
+    function = lambda x: adaptive_activation(x, 1.3, "tanh")  # noqa: E731
+    compiled = torch.compile(function, backend="aot_eager")
+    x = torch.randn(4, 1, dtype=F64)
+    for _ in range(2):
+        for transform in ("jvp", "grad", "vmap"):
+            close(COMPILED[transform](compiled)(x), COMPILED[transform](function)(x))
+        compiled(x)
+
+
+@pytest.mark.parametrize("level_inside", [False, True])
+def test_dual_numbers_and_compile(level_inside):
+    torch._dynamo.reset()
+    x, tangent = torch.randn(4, dtype=F64), torch.randn(4, dtype=F64)
+    function = lambda x: adaptive_activation(x, 1.3, "tanh")  # noqa: E731
+
+    def derivative(f, x):
+        with forward_ad.dual_level():
+            return forward_ad.unpack_dual(f(forward_ad.make_dual(x, tangent))).tangent
+
+    if level_inside:
+        inside = torch.compile(lambda x: derivative(function, x), backend="aot_eager")
+        found = inside(x)
+    else:
+        compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+        close(compiled(x), function(x))  # first without a level: it has to compile anew
+        found = derivative(compiled, x)
+    close(found, tangent * 1.3 * (1 - torch.tanh(1.3 * x) ** 2))
+
+
+# ---- scalars, and values that are not finite ----------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["tanh", "stan"])
+def test_a_scalar_with_parameters_of_one_entry(kind):
+    x = torch.tensor(0.3, dtype=F64, requires_grad=True)
+    parameters = [torch.ones(1, dtype=F64, requires_grad=True) for _ in range(1 + (kind == "stan"))]
+    ours = lambda x, a, *b: adaptive_activation(x, a, kind, 1.1, *b)  # noqa: E731
+    assert ours(x, *parameters).shape == ()
+    torch.autograd.gradcheck(ours, (x, *parameters))
+    torch.autograd.gradgradcheck(ours, (x, *parameters))
+    value, tangent = jvp(lambda x: ours(x, *parameters), (x,), (torch.ones_like(x),))
+    assert value.shape == tangent.shape == ()
+    assert jacfwd(ours, 1)(x, *parameters).shape == (1,)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_slope_that_is_not_finite_under_forward_mode(bad):
+    x, a = torch.zeros(2), torch.tensor(bad)
+    with pytest.raises(RuntimeError, match="a: expected finite values"):
+        jvp(lambda x: adaptive_activation(x, a, "tanh"), (x,), (x,))
+    with pytest.raises(RuntimeError, match="a: expected finite values"):
+        jvp(lambda a: adaptive_activation(x, a, "tanh"), (a,), (a,))
+    with pytest.raises(RuntimeError, match="beta: expected finite values"):
+        jvp(lambda x: adaptive_activation(x, 1.0, "stan", 1.0, a), (x,), (x,))

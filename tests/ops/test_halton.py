@@ -217,3 +217,21 @@ def test_compiles_without_recompiling_for_every_start():
     for start in (64, 128, 192, 256):
         assert torch.equal(batch(start), cc.ops.halton(64, 2, start) * 2)
     assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"n": 2**45, "dim": 1}, MemoryError, "n: expected a number of points that memory holds"),
+        ({"n": 2**62, "dim": 1}, MemoryError, "bytes"),
+        ({"n": 1, "dim": 1, "leap": 2**63}, ValueError, "leap: expected an integer <="),
+        ({"n": 1, "dim": 1, "start": 2**63}, ValueError, "start: expected an integer <="),
+        ({"n": 2**63, "dim": 1}, ValueError, "n: expected an integer <="),
+        ({"n": "3", "dim": 2}, TypeError, "n: expected an integer, got '3' (str)"),
+        ({"n": 3, "dim": 2, "dtype": "float32"}, TypeError, "got 'float32' (str)"),
+    ],
+)
+def test_sizes_and_types(arguments, error, message):
+    with pytest.raises(error) as info:
+        cc.ops.halton(**arguments)
+    assert message in str(info.value)

@@ -112,3 +112,18 @@ def test_limits_of_their_own():
         cc.sampling.sobol(2, 30_000)
     with pytest.raises(ValueError, match="start \\+ n: expected at most 1073741824"):
         cc.sampling.sobol(2, 2, 2**30)
+
+
+@pytest.mark.parametrize("method", ["hammersley", "uniform"])
+def test_more_points_than_memory_holds(method):
+    with pytest.raises(MemoryError, match=r"n: expected .* bytes .* chunks"):
+        getattr(cc.sampling, method)(2**45, 2)
+    with pytest.raises(ValueError, match="expected"):
+        getattr(cc.sampling, method)(2**63, 2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("method", ALL)
+def test_a_gpu_that_is_not_there(method):
+    with pytest.raises(RuntimeError, match=r"device: expected a device that .* got cuda"):
+        getattr(cc.sampling, method)(4, 2, seed=1, device="cuda")

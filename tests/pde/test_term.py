@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import colloc as cc
 import pytest
@@ -110,6 +111,57 @@ def test_a_square_of_rows_from_broadcasting_is_refused():
     assert fine().shape == (2, 2)
 
 
+def outputs(m):
+    return lambda x: torch.cat([x[:, :1] ** (k + 1) + x[:, 1:] for k in range(m)], 1)
+
+
+@pytest.mark.parametrize("n", [2, 4, 40])
+def test_outputs_as_many_as_points(n):
+    points = SQUARE.sample(n, dtype=F64)
+    assert term(field=outputs(n), points=points, residual=lambda u, x: u.value)().shape == (n, n)
+    with pytest.raises(ValueError, match="were broadcast"):
+        term(field=outputs(n), points=points, residual=lambda u, x: u.value - x[:, 0])()
+    # data of the points, which no other number of points fits
+    data = torch.rand(n, n, dtype=F64)
+    kept = term(field=outputs(n), points=points, residual=lambda u, x: u.value - data)
+    assert kept().shape == (n, n)
+
+
+def test_many_equations_pass_with_a_warning():
+    def equations(u, x):
+        return u.value * torch.arange(40, dtype=F64)
+
+    many = term(points=SQUARE.sample(40, dtype=F64), residual=equations)
+    with pytest.warns(UserWarning, match="as many columns as points"):
+        assert many().shape == (40, 40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        many()
+
+
+def test_the_second_evaluation_is_made_once():
+    calls = []
+
+    def residual(u, x):
+        calls.append(len(x))
+        return torch.cat([u.value] * 4, 1)
+
+    four = term(points=SQUARE.sample(4, dtype=F64), residual=residual)
+    for _ in range(3):
+        four()
+    assert calls == [4, 5, 4, 4]
+
+
+@pytest.mark.parametrize("bad", [-0.5, math.nan, math.inf])
+def test_tensor_weights_are_checked_as_numbers_are(bad):
+    weight = torch.ones(8, 1, dtype=F64)
+    weight[3] = bad
+    with pytest.raises(ValueError, match="weight: expected finite numbers >= 0"):
+        term(weight=weight)
+    with pytest.raises(ValueError, match=r"weight\(points\) of term 't': expected finite numbers"):
+        term(weight=lambda p: weight).loss()
+
+
 @pytest.mark.parametrize(
     "changes,message",
     [
@@ -199,9 +251,19 @@ def test_a_trainable_wave_number():
     torch.testing.assert_close(k.grad, (4 * field(x)).sum())
 
 
+def test_a_trainable_source():
+    source = torch.tensor(2.0, dtype=F64, requires_grad=True)
+    x = torch.rand(6, 2, dtype=F64)
+    cc.pde.helmholtz(1.0, source)(cc.jet(field, x, "laplacian"), x).sum().backward()
+    assert source.grad.item() == -6.0
+
+
 @pytest.mark.parametrize(
     "call,message",
     [
+        (lambda x: cc.pde.helmholtz(torch.tensor(math.nan)), "k: expected a finite number"),
+        (lambda x: cc.pde.helmholtz(1.0, torch.tensor(math.inf)), "source: expected a finite"),
+        (lambda x: cc.pde.helmholtz(1.0, torch.ones(3)), "source: expected a number or a floating"),
         (lambda x: cc.pde.helmholtz(math.inf), "k: expected a finite number"),
         (lambda x: cc.pde.helmholtz("k"), "k: expected a number"),
         (lambda x: cc.pde.helmholtz(torch.ones(3)), "k: expected a number or a floating tensor"),

@@ -9,6 +9,8 @@ import os
 import resource
 import signal
 import struct
+import subprocess
+import sys
 import termios
 
 import numpy as np
@@ -224,3 +226,34 @@ def test_interrupt_is_a_request_first(number):
         assert interrupt.requested
         assert signal.getsignal(number) == before  # a second one acts as usual
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_wrong_bit_in_a_checkpoint_is_noticed(tmp_path, signed):
+    path, state = tmp_path / "a.pt", {"w": torch.arange(64.0), "step": 3}
+    if signed:
+        training.save_checkpoint(path, state)
+    else:
+        torch.save(state, path)
+    assert torch.equal(torch.load(path, weights_only=True)["w"], state["w"])
+    assert torch.equal(training.load_checkpoint(path)["w"], state["w"])
+    whole = path.read_bytes()
+    for at in range(0, len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        try:
+            found = training.load_checkpoint(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+        else:  # padding and dates, which only the checksum of the whole file covers
+            assert not signed and torch.equal(found["w"], state["w"])
+
+
+def test_training_is_an_attribute_of_the_package():
+    code = (
+        "import sys, colloc; assert not {'matplotlib', 'colloc.training'} & set(sys.modules); "
+        "assert 'training' in dir(colloc); colloc.training.Progress; "
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

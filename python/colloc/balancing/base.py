@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from colloc._checks import fail, fail_type
+from colloc._checks import describe, fail, fail_type
 
 
 class Balancer(nn.Module):
@@ -65,7 +65,7 @@ class Balancer(nn.Module):
 def check_losses(losses: Any) -> Mapping[str, Tensor]:
     """``losses`` if it maps at least one name to 0-dimensional floating tensors on one device."""
     if not isinstance(losses, Mapping):
-        fail_type("losses", "a dict of names and 0-dimensional tensors", losses)
+        fail_type("losses", "a dict of names and 0-dimensional tensors", describe(losses))
     if not losses:
         fail("losses", "at least one named loss", "an empty dict")
     device = None
@@ -74,7 +74,7 @@ def check_losses(losses: Any) -> Mapping[str, Tensor]:
         if not isinstance(name, str):
             fail_type("losses", "names that are strings", name)
         if not isinstance(loss, Tensor) or not loss.is_floating_point():
-            fail_type(label, wanted, loss)
+            fail_type(label, wanted, describe(loss))
         if loss.ndim != 0:
             fail(label, wanted, loss, "Take its mean().")
         device = device or loss.device

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from colloc._checks import check_float, fail_type
+from colloc._checks import check_float, describe, fail_type
 from colloc.balancing.base import Balancer, check_known, check_losses
 
 
@@ -26,7 +26,7 @@ class Sum(Balancer):
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         weights = {} if weights is None else weights
         if not isinstance(weights, Mapping):
-            fail_type("weights", "a dict of names and numbers", weights)
+            fail_type("weights", "a dict of names and numbers", describe(weights))
         for name in weights:
             if not isinstance(name, str):
                 fail_type("weights", "names that are strings", name)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from colloc._checks import check_float, fail, fail_type
+from colloc._checks import check_float, describe, fail, fail_type
 from colloc.geometry.shape import Shape
 
 
@@ -93,7 +93,7 @@ def _corner(name: str, corner: Any, dim: int) -> tuple[float, ...]:
     if hasattr(corner, "tolist"):  # tensors, numpy arrays
         corner = corner.tolist()
     if isinstance(corner, (str, bytes)) or not isinstance(corner, Sequence):
-        fail_type(name, wanted, corner, f"Give a tuple of {dim}." if dim > 1 else "")
+        fail_type(name, wanted, describe(corner), f"Give a tuple of {dim}." if dim > 1 else "")
     if len(corner) != dim:
         fail(name, wanted, corner)
     return tuple(check_float(f"{name}[{axis}]", value) for axis, value in enumerate(corner))

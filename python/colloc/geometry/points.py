@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from colloc._checks import fail, fail_type
+from colloc._checks import describe, fail, fail_type
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Points:
     ) -> Points:
         """The same points on another device or in another floating dtype."""
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            fail_type("dtype", "a floating torch.dtype", dtype)
+            fail_type("dtype", "a floating torch.dtype", describe(dtype))
 
         def move(value: Tensor) -> Tensor:
             return value.to(device=device, dtype=dtype)

@@ -293,9 +293,9 @@ def inner_bounds(low: float, high: float, dtype: torch.dtype) -> tuple[float, fl
             f"dtype: expected one that reaches from {low!r} to {high!r}, got {dtype}. Use "
             f"torch.float64, or other units of length."
         )
-    ends = torch.tensor([low, high], dtype=torch.float64)
+    ends = torch.tensor([low, high], dtype=torch.float64, device="cpu")
     inner = ends.to(dtype)
-    away = torch.tensor([float("inf"), float("-inf")], dtype=dtype)
+    away = torch.tensor([float("inf"), float("-inf")], dtype=dtype, device="cpu")
     outside = torch.stack([inner[0].double() < ends[0], inner[1].double() > ends[1]])
     inner = torch.where(outside, torch.nextafter(inner, away), inner)
     first, last = inner.tolist()

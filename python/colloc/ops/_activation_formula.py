@@ -53,11 +53,17 @@ def _times_argument(g: Callable[[Tensor, int], Tensor], t: Tensor, order: int) -
     return value if order == 0 else value + order * g(t, order - 1)
 
 
+def _bounded(t: Tensor) -> Tensor:
+    """t where GELU is not yet its asymptote to the last bit: beyond, powers could overflow."""
+    return t.clamp(-40.0, 40.0)
+
+
 def _gelu(t: Tensor, order: int) -> Tensor:
-    if order <= 1:
+    if order == 0:
+        return t * (0.5 * torch.erfc(-_bounded(t) / math.sqrt(2)))
+    t = _bounded(t)
+    if order == 1:
         value = 0.5 * torch.erfc(-t / math.sqrt(2))
-        if order == 0:
-            return t * value
     density = torch.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)
     if order == 1:
         return value + t * density
@@ -72,6 +78,7 @@ def _gelu(t: Tensor, order: int) -> Tensor:
 def _inner_sigmoid(t: Tensor, order: int) -> Tensor:
     """Derivatives of sigmoid(v(t)), v = 2 sqrt(2/pi) (t + 0.044715 t^3), by Faa di Bruno."""
     c, cubic = 2 * math.sqrt(2 / math.pi), 0.044715
+    t = _bounded(t)
     v = c * t * (1 + cubic * t * t)
     if order == 0:
         return _sigmoid(v, 0)
@@ -106,7 +113,7 @@ def activation_formula(
     if kind == "gelu":
         return _gelu(t, order)
     if kind == "gelu_tanh":
-        return _times_argument(_inner_sigmoid, t, order)
+        return _times_argument(_inner_sigmoid, t if order == 0 else _bounded(t), order)
     if kind == "sigmoid":
         return _sigmoid(t, order)
     if kind == "softplus":

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from colloc._checks import concrete
 from colloc.ops._activation_formula import activation_formula
-from colloc.ops._registration import DifferentiableOp, forward_mode_active, has_kernel
+from colloc.ops._registration import DifferentiableOp, formula_needed
 
 #: The family is closed under differentiation up to this derivative.
 MAX_ORDER = 4
@@ -19,10 +20,22 @@ _MASK_X, _MASK_A, _MASK_BETA = 1, 2, 4
 def activation(
     x: Tensor, a: Tensor, beta: Tensor | None, kind: str, scale: float, order: int
 ) -> Tensor:
-    """The op, or the plain formula where the op has no forward mode or no kernel."""
-    if forward_mode_active() or not has_kernel(x.device):
+    """The op, or the plain formula where the op cannot be used."""
+    if formula_needed(x.device):
+        _refuse_nonfinite("a", a)
+        _refuse_nonfinite("beta", beta)
         return activation_formula(scale * a * x, kind, beta, order=order)
     return _forward(x, a, beta, kind, scale, order)
+
+
+def _refuse_nonfinite(name: str, value: Tensor | None) -> None:
+    """What the kernels refuse, for the formula, where the values can be looked at."""
+    if value is None or torch.compiler.is_compiling():
+        return
+    while torch._C._functorch.is_functorch_wrapped_tensor(value):
+        value = torch._C._functorch.get_unwrapped(value)
+    if concrete(value) and not bool(torch.isfinite(value).all()):
+        raise RuntimeError(f"{name}: expected finite values, got NaN or infinity.")
 
 
 # ---- fake tensors -------------------------------------------------------------------------
@@ -77,7 +90,7 @@ def _gradients(
     """The three gradients; None for those not in the mask."""
     if order + 1 > MAX_ORDER:
         raise _past_the_family(order + 1)
-    if forward_mode_active() or not has_kernel(x.device):
+    if formula_needed(x.device):
         found = _backward_formula(grad, x, a, beta, kind, scale, order)
     else:
         found = _backward(grad, x, a, beta, kind, scale, order, mask)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,19 +11,33 @@ from torch.autograd import forward_ad
 
 from colloc import _load
 
+#: The largest integer an op takes.
+LARGEST_INT = 2**63 - 1
+
 #: Registrations of the package; torch drops them when the object dies.
 library = torch.library.Library("colloc", "IMPL")
 
 
 def forward_mode_active() -> bool:
-    """Whether a forward-mode level is active (jvp, jacfwd, dual numbers), outside compile.
+    """Whether a forward-mode level is active (jvp, jacfwd, dual numbers).
 
-    An op with registered autograd silently returns tangents of 0 there, so the wrappers run
-    the plain torch formula instead.
+    Under torch.compile dynamo enters the level while it traces, and guards this number: a
+    function compiled outside a level is compiled anew inside one.
     """
-    if torch.compiler.is_compiling():
-        return False
     return bool(forward_ad._current_level >= 0)
+
+
+def formula_needed(device: torch.device) -> bool:
+    """Whether a wrapper must run the plain torch formula instead of its op.
+
+    That is: where the library has no kernel; in forward mode, where an op with registered
+    autograd silently returns tangents of 0; and inside torch.compile under a ``torch.func``
+    transform, where torch can trace neither such an op nor the ``torch.autograd.Function``
+    that serves outside of it.
+    """
+    if forward_mode_active() or not has_kernel(device):
+        return True
+    return torch.compiler.is_compiling() and bool(torch._C._are_functorch_transforms_active())
 
 
 def has_kernel(device: torch.device) -> bool:
@@ -35,6 +50,41 @@ def default_device() -> torch.device:
     if torch.compiler.is_compiling():
         return torch.empty(0).device
     return torch.get_default_device()
+
+
+def usable_device(name: str, device: torch.device | str | None) -> torch.device:
+    """``device`` (None: torch's default) if this torch can put tensors there."""
+    where = default_device() if device is None else torch.device(device)
+    if where.type == "cuda" and not torch.cuda.is_available():
+        why = "this torch is built without CUDA" if torch.version.cuda is None else "it sees no GPU"
+        raise RuntimeError(
+            f"{name}: expected a device that torch can use, got {where}: {why}. Use 'cpu', or see "
+            "`colloc info`."
+        )
+    return where
+
+
+def _out_of_memory(n: int, dim: int, dtype: torch.dtype) -> MemoryError:
+    size = n * dim * dtype.itemsize
+    return MemoryError(
+        f"n: expected a number of points that memory holds, got {n}: ({n}, {dim}) of "
+        f"{str(dtype).removeprefix('torch.')} takes {size} bytes ({size / 2**30:.4g} GiB). "
+        "Use a smaller n, or chunks: start continues a sequence where the last one ended."
+    )
+
+
+@contextmanager
+def memory_for(n: int, dim: int, dtype: torch.dtype) -> Iterator[None]:
+    """Turns a failed allocation of n points into a MemoryError that says how much was wanted."""
+    if n * dim * dtype.itemsize > LARGEST_INT:
+        raise _out_of_memory(n, dim, dtype)
+    try:
+        yield
+    except RuntimeError as error:
+        # The second is all that a failure inside an op of the stable ABI says.
+        if any(text in str(error) for text in ("DefaultCPUAllocator", '"aten::empty"')):
+            raise _out_of_memory(n, dim, dtype) from error
+        raise
 
 
 def check_device(name: str, device: torch.device) -> None:
@@ -61,6 +111,10 @@ def register_backend_select(op: Any, device_argument: int) -> None:
 
     name = op._schema.name.split("::")[1]
     library.impl(name, select, "BackendSelect", with_keyset=True)
+
+
+#: Calls ops without their autograd layer, where a ``torch.autograd.Function`` has taken its part.
+below_autograd = torch._C._AutoDispatchBelowAutograd
 
 
 class DifferentiableOp:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from colloc._checks import check_choice, check_float, check_int, fail, fail_type
+from colloc._checks import check_choice, check_float, check_int, describe, fail, fail_type
 from colloc.ops._adaptive_activation_autograd import MAX_ORDER, activation
 
 #: Kinds of activation, in the order of math::Kind (csrc/math/activation.h).
@@ -38,9 +38,16 @@ def adaptive_activation(
     nested autograd (``create_graph=True``) and ``torch.func``: the backward of order k is the
     op of order k + 1. The family ends at the 4th derivative; going past it raises.
 
-    Sources: eq. 52-53 (Jagtap, Kawaguchi and Karniadakis, Journal of Computational Physics
-    404, 2020); per layer and per neuron: Jagtap et al., Proceedings of the Royal Society A 476
-    (2020); Stan: Gnanasambandam et al., arXiv 2204.12589.
+    In forward mode (``jvp``, ``jacfwd``, dual numbers), and inside ``torch.compile`` under any
+    ``torch.func`` transform, the plain torch formula runs in place of the kernels: the same
+    values, not their speed. Of a *compiled* function called on dual numbers the backend decides,
+    as for every function of torch: "eager" and "aot_eager" keep the tangent where nothing
+    requires grad; "inductor" **drops it silently or raises**. Enter the dual level, or call
+    ``jvp``, inside the compiled function.
+
+    Sources: Jagtap, Kawaguchi and Karniadakis, Journal of Computational Physics 404 (2020); per
+    layer and per neuron: Jagtap et al., Proceedings of the Royal Society A 476 (2020); Stan:
+    Gnanasambandam et al., arXiv 2204.12589.
 
     Args:
         x: (..., W) float32 or float64, any strides. float16 and bfloat16 are computed in
@@ -67,6 +74,9 @@ def adaptive_activation(
         >>> y = cc.ops.adaptive_activation(x, a, "tanh")
     """
     a = _checked(x, a, kind, scale, beta, order)
+    if x.ndim == 0:  # parameters of shape (1,) would give t, and derivatives, that shape
+        a = a.reshape(())
+        beta = None if beta is None else beta.reshape(())
     if x.dtype in (torch.float16, torch.bfloat16):
         wide = None if beta is None else beta.float()
         return adaptive_activation(x.float(), a.float(), kind, scale, wide, order=order).to(x.dtype)
@@ -76,23 +86,26 @@ def adaptive_activation(
 def _checked(x: Any, a: Any, kind: Any, scale: Any, beta: Any, order: Any) -> Tensor:
     """Check every argument; ``a`` as a tensor."""
     if not isinstance(x, Tensor):
-        fail_type("x", "a floating tensor", x)
+        fail_type("x", "a floating tensor", describe(x))
     if x.dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
         fail_type("x", "a tensor of float32, float64, float16 or bfloat16", x)
     if x.layout != torch.strided:
         fail("x", "a dense tensor", f"one of layout {x.layout}", "Use x.to_dense().")
     check_choice("kind", kind, KINDS)
     check_int("order", order, minimum=0, maximum=MAX_ORDER)
-    check_float("scale", scale)
+    n = check_float("scale", scale)
     if not isinstance(a, Tensor):
         wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-        a = torch.full((), check_float("a", a), dtype=wide, device=x.device)
+        slope, largest = check_float("a", a), torch.finfo(wide).max
+        if not (-largest <= slope <= largest and -largest <= n * slope <= largest):
+            fail("a", f"a slope that {wide} holds, and scale * a too", f"{slope} (scale {n})")
+        a = torch.full((), slope, dtype=wide, device=x.device)
     _check_parameter("a", a, x)
     if kind == "stan":
         if beta is None:
             fail("beta", "a tensor for kind 'stan'", "None", "Pass e.g. torch.ones(()).")
         if not isinstance(beta, Tensor):
-            fail_type("beta", "a tensor", beta)
+            fail_type("beta", "a tensor", describe(beta))
         _check_parameter("beta", beta, x)
     elif beta is not None:
         fail("beta", f"None for kind {kind!r}", beta, "Only 'stan' has a beta.")
@@ -100,6 +113,8 @@ def _checked(x: Any, a: Any, kind: Any, scale: Any, beta: Any, order: Any) -> Te
 
 
 def _check_parameter(name: str, value: Tensor, x: Tensor) -> None:
+    if value.layout != torch.strided:
+        fail(name, "a dense tensor", f"one of layout {value.layout}", f"Use {name}.to_dense().")
     width = x.shape[-1] if x.ndim else 1
     if value.ndim > 1 or (value.ndim == 1 and value.shape[0] != 1 and value.shape[0] != width):
         fail(

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from colloc._checks import check_float_dtype, check_int, fail
-from colloc.ops._registration import check_device, default_device, register_backend_select
+from colloc.ops._registration import (
+    LARGEST_INT,
+    check_device,
+    default_device,
+    memory_for,
+    register_backend_select,
+)
 
 _op = torch.ops.colloc.halton.default
 register_backend_select(_op, device_argument=6)
@@ -90,16 +96,19 @@ def halton(
             from 17 axes on the last index must stay below 8.7e13).
         TypeError: an argument that is not an integer.
         RuntimeError: a device without kernels.
+        MemoryError: more points than memory holds.
     """
-    n = check_int("n", n, minimum=0)
+    n = check_int("n", n, minimum=0, maximum=LARGEST_INT)
     dim = check_int("dim", dim, minimum=1, maximum=MAX_DIM)
-    start = check_int("start", start, minimum=0)
-    leap = check_int("leap", leap, minimum=1)
+    start = check_int("start", start, minimum=0, maximum=LARGEST_INT)
+    leap = check_int("leap", leap, minimum=1, maximum=LARGEST_INT)
     if seed is not None:
         seed = check_int("seed", seed, minimum=-(2**63), maximum=2**63 - 1)
     dtype = check_float_dtype("dtype", dtype)
     where = default_device() if device is None else torch.device(device)
     check_device("device", where)
-    if not torch.compiler.is_compiling():  # there the numbers may be symbols; the op checks again
-        _check_reach(n, dim, start, leap)
-    return _op(n, dim, start, leap, seed, dtype, where)
+    if torch.compiler.is_compiling():  # the numbers may be symbols; the op checks again
+        return _op(n, dim, start, leap, seed, dtype, where)
+    _check_reach(n, dim, start, leap)
+    with memory_for(n, dim, dtype):
+        return _op(n, dim, start, leap, seed, dtype, where)

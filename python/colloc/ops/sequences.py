@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from colloc._checks import check_float_dtype, check_int, fail
-from colloc.ops._registration import default_device
+from colloc.ops._registration import LARGEST_INT, memory_for, usable_device
 from colloc.ops.halton import halton
 
 #: What torch's Sobol engine can give.
@@ -48,6 +48,8 @@ def hammersley(
         Tensor (n, dim) in [0, 1).
 
     Raises:
+        RuntimeError: a device that this torch cannot use.
+        MemoryError: more points than memory holds.
         ValueError, TypeError: a number out of range or no integer; ``start + n > total``.
     """
     n, dim, start = _check_sizes(n, dim, start)
@@ -59,13 +61,14 @@ def hammersley(
     if seed is not None:
         seed = check_int("seed", seed, minimum=-(2**63), maximum=2**63 - 1)
     dtype = check_float_dtype("dtype", dtype)
-    where = default_device() if device is None else torch.device(device)
-    index = torch.arange(start, start + n, dtype=torch.float64, device=where)
-    first = _below_one(((index + 0.5) / max(total, 1)).unsqueeze(1), dtype)
-    if dim == 1:
-        return first
-    rest = halton(n, dim - 1, start, seed=seed, dtype=dtype, device=where)
-    return torch.cat([first, rest], dim=1)
+    where = usable_device("device", device)
+    with memory_for(n, dim, dtype):
+        index = torch.arange(start, start + n, dtype=torch.float64, device=where)
+        first = _below_one(((index + 0.5) / max(total, 1)).unsqueeze(1), dtype)
+        if dim == 1:
+            return first
+        rest = halton(n, dim - 1, start, seed=seed, dtype=dtype, device=where)
+        return torch.cat([first, rest], dim=1)
 
 
 def sobol(
@@ -95,6 +98,8 @@ def sobol(
         Tensor (n, dim) in [0, 1).
 
     Raises:
+        RuntimeError: a device that this torch cannot use.
+        MemoryError: more points than memory holds.
         ValueError, TypeError: a number out of range or no integer.
     """
     n, dim, start = _check_sizes(n, dim, start, MAX_SOBOL_DIM)
@@ -103,10 +108,11 @@ def sobol(
     if seed is not None:
         seed = check_int("seed", seed, minimum=0, maximum=2**63 - 1)
     dtype = check_float_dtype("dtype", dtype)
-    where = default_device() if device is None else torch.device(device)
+    where = usable_device("device", device)
     if n == 0:
         return torch.empty((0, dim), dtype=dtype, device=where)
-    with torch.device("cpu"):  # the engine follows torch's default device, but runs on the CPU
+    # The engine follows torch's default device, but runs on the CPU; its points are float64.
+    with memory_for(n, dim, torch.float64), torch.device("cpu"):
         engine = torch.quasirandom.SobolEngine(dim, scramble=seed is not None, seed=seed)
         if start > 0:
             engine.fast_forward(start)
@@ -141,17 +147,20 @@ def uniform(
         Tensor (n, dim) in [0, 1).
 
     Raises:
+        RuntimeError: a device that this torch cannot use.
+        MemoryError: more points than memory holds.
         ValueError, TypeError: a number out of range or no integer.
     """
     n, dim, start = _check_sizes(n, dim, start)
     dtype = check_float_dtype("dtype", dtype)
-    where = default_device() if device is None else torch.device(device)
+    where = usable_device("device", device)
     generator = None
     if seed is not None:
         seed = check_int("seed", seed, minimum=-(2**63), maximum=2**63 - 1)
     if seed is not None and where.type != "meta":
         generator = torch.Generator(where).manual_seed(_mix(_mix(seed) + start))
-    return torch.rand((n, dim), generator=generator, dtype=dtype, device=where)
+    with memory_for(n, dim, dtype):
+        return torch.rand((n, dim), generator=generator, dtype=dtype, device=where)
 
 
 #: Sequences by name: (n, dim, start, *, seed, dtype, device) -> (n, dim).
@@ -165,8 +174,8 @@ METHODS: dict[str, Callable[..., Tensor]] = {
 
 def _check_sizes(n: int, dim: int, start: int, most: int | None = None) -> tuple[int, int, int]:
     return (
-        check_int("n", n, minimum=0),
-        check_int("dim", dim, minimum=1, maximum=most),
+        check_int("n", n, minimum=0, maximum=LARGEST_INT),
+        check_int("dim", dim, minimum=1, maximum=most or LARGEST_INT),
         check_int("start", start, minimum=0),
     )
 

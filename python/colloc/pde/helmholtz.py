@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
-from colloc._checks import check_float, describe, fail, fail_type
+from colloc._checks import check_float, concrete, describe, fail, fail_type
 from colloc.jets import Jet, Order
 
-Source: TypeAlias = "Callable[[Tensor], Tensor] | float | None"
+Source: TypeAlias = "Callable[[Tensor], Tensor] | float | Tensor | None"
 
 
 class Helmholtz:
@@ -20,13 +21,9 @@ class Helmholtz:
     """The order of jet that the residual reads."""
 
     def __init__(self, k: float | Tensor = 1.0, source: Source = None) -> None:
-        if isinstance(k, Tensor) and not (k.ndim == 0 and k.is_floating_point()):
-            fail("k", "a number or a floating tensor of shape ()", k)
-        if not isinstance(k, Tensor):
-            k = check_float("k", k)
+        self.k = _check_coefficient("k", k)
         if source is not None and not callable(source):
-            source = check_float("source", source)
-        self.k = k
+            source = _check_coefficient("source", source)
         self.source = source
 
     def __call__(self, jet: Jet, x: Tensor) -> Tensor:
@@ -50,13 +47,13 @@ def helmholtz(k: float | Tensor = 1.0, source: Source = None) -> Helmholtz:
 
         r = lap u + k^2 u - f(x)
 
-    (the source text's eq. 66 with its sign put right: +k^2 u + lap u = f). The Laplacian is
-    taken over the jet's ``wrt``; each of the m outputs is a field of its own.
+    with a plus before k^2 u, as of time-harmonic waves. The Laplacian is taken over the jet's
+    ``wrt``; each of the m outputs is a field of its own.
 
     Args:
         k: wave number, a number or a 0-dimensional tensor (which may be trained).
         source: f, a callable from points (N, d) to (N, m), or to (N, 1) for all outputs alike;
-            a number; or None for f = 0.
+            a number or a 0-dimensional tensor (which may be trained); or None for f = 0.
 
     Returns:
         ``residual(jet, x) -> (N, m)``, for jets of order ``"laplacian"`` or above: what
@@ -68,6 +65,17 @@ def helmholtz(k: float | Tensor = 1.0, source: Source = None) -> Helmholtz:
             source's shape is neither that of u nor (N, 1).
     """
     return Helmholtz(k, source)
+
+
+def _check_coefficient(name: str, value: Any) -> float | Tensor:
+    """A finite number, or a tensor of shape () that keeps its gradient."""
+    if not isinstance(value, Tensor):
+        return check_float(name, value)
+    if value.ndim != 0 or not value.is_floating_point():
+        fail(name, "a number or a floating tensor of shape ()", value)
+    if concrete(value) and not bool(torch.isfinite(value)):
+        fail(name, "a finite number", f"{float(value)}")
+    return value
 
 
 def _check_source(f: Any, value: Tensor) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from colloc._checks import check_float, check_points, describe, fail, fail_type
+from colloc._checks import check_float, check_points, concrete, describe, fail, fail_type
 from colloc.jets import Jet, Order, check_order, jet
 
 
@@ -29,7 +30,7 @@ class MeasuredPoints(Protocol):
 
 Weight: TypeAlias = "float | Tensor | Callable[[Any], Tensor]"
 
-# Above this many points a residual with as many columns as points is a broadcast for certain.
+# Up to here equations may by chance be as many as the points; above, it is worth a warning.
 _SMALL = 32
 
 
@@ -65,7 +66,8 @@ class Term:
             May be assigned anew: ``term.points = sampler(step)``.
         residual: ``residual(jet, x) -> (N, q)``, row i depending on point i alone.
         order: the order of jet that the residual reads.
-        weight: multiplies the squares: a number >= 0, a tensor (N, 1), or a callable from
+        weight: multiplies the squares: a number >= 0, a tensor (N, 1) of them (looked at once,
+            on the CPU), or a callable from
             ``points`` to (N, 1). A tensor or callable goes with the rows that are squared:
             (k, 1) where ``reduce`` leaves k rows.
         reduce: from the rows (N, q) to integral rows (k, q).
@@ -73,7 +75,8 @@ class Term:
     Raises:
         TypeError, ValueError: an argument of the wrong type, shape or device. Nothing
             broadcasts: a residual of shape (N,), or (N, N) out of (N, 1) and (N,), is refused
-            when evaluated.
+            when evaluated. Where there are as many columns as points, the residual is evaluated
+            once more, without gradients, on N + 1 points: columns of its own stay as many.
     """
 
     def __init__(
@@ -87,18 +90,21 @@ class Term:
         reduce: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         if not isinstance(name, str):
-            fail_type("name", "a string", name)
+            fail_type("name", "a string", describe(name))
         if not name:
             fail("name", "a string that is not empty", name)
         if not callable(field):
-            fail_type("field", "a module or callable that maps (N, d) to (N, m)", field)
+            fail_type("field", "a module or callable that maps (N, d) to (N, m)", describe(field))
         if not callable(residual):
-            fail_type("residual", "a callable residual(jet, x) -> (N, q)", residual)
+            wanted = "a callable residual(jet, x) -> (N, q)"
+            fail_type("residual", wanted, describe(residual))
         if reduce is not None and not callable(reduce):
-            fail_type("reduce", "None or a callable from rows (N, q) to rows (k, q)", reduce)
+            wanted = "None or a callable from rows (N, q) to rows (k, q)"
+            fail_type("reduce", wanted, describe(reduce))
         self.name = name
         self.field = field
         self.residual = residual
+        self._columns: tuple[Any, int] | None = None  # a residual, and how many it truly has
         self.order = check_order(order)
         self.weight = weight
         self.reduce = reduce
@@ -117,7 +123,7 @@ class Term:
             _check_measure(points.measure, check_points("points.x", points.x))
         else:
             wanted = "a sample with x (N, d) and measure (N, 1), or a tensor (N, d)"
-            fail_type("points", wanted, points)
+            fail_type("points", wanted, describe(points))
         self._points = points
 
     @property
@@ -129,7 +135,10 @@ class Term:
     def weight(self, weight: Weight) -> None:
         if not isinstance(weight, Tensor) and not callable(weight):
             weight = check_float("weight", weight, nonnegative=True)
+        if isinstance(weight, Tensor):
+            _check_weight("weight", weight)
         self._weight = weight
+        self._weight_checked = isinstance(weight, (float, Tensor))
 
     @property
     def x(self) -> Tensor:
@@ -180,7 +189,10 @@ class Term:
         if not isinstance(weight, Tensor):
             name, weight = "weight(points)", weight(self._points)
         if not isinstance(weight, Tensor) or not weight.is_floating_point():
-            fail_type(f"{name} of term {self.name!r}", wanted, weight)
+            fail_type(f"{name} of term {self.name!r}", wanted, describe(weight))
+        if not self._weight_checked:
+            _check_weight(f"{name} of term {self.name!r}", weight)
+            self._weight_checked = True
         if weight.shape != squares.shape:
             fail(f"{name} of term {self.name!r}", wanted, weight)
         _check_device(f"{name} of term {self.name!r}", weight, squares)
@@ -192,32 +204,66 @@ class Term:
         name = f"residual of term {self.name!r}"
         wanted = f"a floating tensor of shape ({count}, q), one row a point"
         if not isinstance(rows, Tensor) or not rows.is_floating_point():
-            fail_type(name, wanted, rows)
+            fail_type(name, wanted, describe(rows))
         if rows.ndim == 1:
             fix = "Keep the last axis: u.d(0) is (N, 1), x[:, :1] too; x[:, 0] is not."
             fail(name, wanted, rows, fix)
         if rows.ndim != 2 or rows.shape[0] != count or rows.shape[1] == 0:
             fail(name, wanted, rows)
-        if rows.shape[1] == count > 1 and not self._has_columns(values, x, count):
+        if rows.shape[1] == count > 1 and not self._has_columns(rows, values, x):
             fix = "An (N, 1) and an (N,) tensor were broadcast: give both the shape (N, 1)."
             fail(name, wanted, rows, fix)
         return rows
 
-    def _has_columns(self, values: Jet, x: Tensor, columns: int) -> bool:
-        """Whether the residual truly has as many columns as there are (few) points.
+    def _has_columns(self, rows: Tensor, values: Jet, x: Tensor) -> bool:
+        """Whether the residual truly has as many columns as there are points.
 
-        At one point alone a true residual keeps its columns and a broadcast one has one; a
-        residual that cannot be had at one point counts as broadcast.
+        Asked once for a residual and a number. On one point more, the first one taken twice, a
+        true residual keeps its columns, where a broadcast one gains one or fails. A residual
+        that holds data of the points, (N, q), fails too: there row i of a true one depends on
+        point i alone, so that putting the first point in place of the last changes no other row.
         """
-        if columns > _SMALL:
-            return False
-        first = Jet(values.components[:, :1], values.order, values.wrt, values.inputs)
+        count = x.shape[0]
+        if self._columns is not None and self._columns == (self.residual, count):
+            return True
+        after = self._elsewhere(values, x, [*range(count), 0])
+        if after is not None:
+            real = after.shape[1] == count
+            if real and count > _SMALL and count not in (values.value.shape[1], x.shape[1]):
+                warnings.warn(
+                    f"residual of term {self.name!r}: as many columns as points, {count}, and also "
+                    f"on {count + 1} points. If they are data of shape (N,), give them the shape "
+                    "(N, 1); if they are equations, all is well.",
+                    stacklevel=4,
+                )
+        else:
+            swapped = self._elsewhere(values, x, [*range(count - 1), 0])
+            real = (
+                count in (values.value.shape[1], x.shape[1])
+                if swapped is None
+                else swapped.shape == rows.shape
+                and torch.allclose(swapped[:-1], rows[:-1].detach(), equal_nan=True)
+            )
+        if real:
+            self._columns = (self.residual, count)
+        return real
+
+    def _elsewhere(self, values: Jet, x: Tensor, points: list[int]) -> Tensor | None:
+        """The residual's rows at some of the points, or None where it can't be had there."""
+        index = torch.tensor(points, device=x.device)
+        moved = Jet(values.components[:, index], values.order, values.wrt, values.inputs)
         try:
             with torch.no_grad():
-                row = self.residual(first, x[:1])
+                rows = self.residual(moved, x[index])
         except (RuntimeError, ValueError, IndexError):
-            return False
-        return isinstance(row, Tensor) and row.ndim == 2 and row.shape[1] == columns
+            return None
+        return rows if isinstance(rows, Tensor) and rows.ndim == 2 else None
+
+
+def _check_weight(name: str, weight: Tensor) -> None:
+    if concrete(weight) and not bool(((weight >= 0) & (weight < torch.inf)).all()):
+        least, most = float(weight.min()), float(weight.max())
+        fail(name, "finite numbers >= 0", f"a tensor with entries from {least:g} to {most:g}")
 
 
 def _check_measure(measure: Any, x: Tensor) -> None:
