@@ -2,7 +2,8 @@
 # per instruction set; the one to use is chosen when the library is loaded.
 set(COLLOC_KERNELS
   csrc/cpu/kernels/halton.cpp
-  csrc/cpu/kernels/adaptive_activation.cpp)
+  csrc/cpu/kernels/adaptive_activation.cpp
+  csrc/cpu/kernels/jet.cpp)
 
 # Never -ffast-math: it breaks magic-number rounding, and its start-up object flushes
 # denormals for the whole process.
@@ -21,9 +22,14 @@ add_library(colloc_ops SHARED
   csrc/library.cpp
   csrc/common/capability.cpp
   csrc/cpu/halton.cpp
-  csrc/cpu/adaptive_activation.cpp)
+  csrc/cpu/adaptive_activation.cpp
+  csrc/cpu/blas.cpp
+  csrc/cpu/jet_activation.cpp
+  csrc/cpu/mlp_jet.cpp
+  csrc/cpu/mlp_jet_tiles.cpp
+  csrc/cpu/pool.cpp)
 target_include_directories(colloc_ops PRIVATE csrc)
-target_link_libraries(colloc_ops PRIVATE colloc_torch)
+target_link_libraries(colloc_ops PRIVATE colloc_torch ${CMAKE_DL_LIBS})
 target_compile_options(colloc_ops PRIVATE -O2 -Wall -Wextra)
 set_target_properties(colloc_ops PROPERTIES INSTALL_RPATH "$ORIGIN/../torch/lib")
 

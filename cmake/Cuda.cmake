@@ -2,7 +2,8 @@
 # else builds for the CPU and says why in COLLOC_CUDA_STATUS (shown by `colloc info`).
 set(COLLOC_CUDA_SOURCES
   csrc/cuda/halton.cu
-  csrc/cuda/adaptive_activation.cu)
+  csrc/cuda/adaptive_activation.cu
+  csrc/cuda/jet_activation.cu)
 set(COLLOC_CUDA_STATUS "")
 
 if(COLLOC_CUDA STREQUAL "OFF" AND NOT COLLOC_CHECK_CUDA)

@@ -16,4 +16,42 @@ STABLE_TORCH_LIBRARY(colloc, m) {
   m.def(
       "adaptive_activation_backward(Tensor grad, Tensor x, Tensor a, Tensor? beta, str kind, "
       "float scale, int order, int mask) -> (Tensor, Tensor, Tensor)");
+
+  // Jets (N, K, W), K components in the order of csrc/math/jet.h, through an activation:
+  // f(y + bias). In the first layer y is the value alone, (N, W), and columns (n, W) are its
+  // first derivatives, the same at every point.
+  m.def(
+      "jet_activation(Tensor y, Tensor? columns, Tensor? bias, Tensor? beta, str kind, str order, "
+      "int n) -> Tensor");
+  // The gradient by y, f(y + bias) once more, and for stan the gradient by beta of each (N, W).
+  m.def(
+      "jet_activation_backward(Tensor grad, Tensor y, Tensor? columns, Tensor? bias, Tensor? beta, "
+      "str kind, str order, int n) -> (Tensor, Tensor, Tensor)");
+  // The derivative of f(y + bias) along v.
+  m.def(
+      "jet_activation_tangent(Tensor v, Tensor y, Tensor? columns, Tensor? bias, Tensor? beta, "
+      "str kind, str order, int n) -> Tensor");
+
+  // The jets (N, K, m) of a multilayer perceptron, all layers at once, and what its backward
+  // needs. weights[l] is (out, in); an absent bias or beta is empty; the activation of hidden
+  // layer l is kinds[l]. Whole tiles of the first kept_points points are kept, the backward
+  // evaluates the others again. CPU alone, and where torch's BLAS is found.
+  m.def(
+      "mlp_jet_tiled(Tensor x, Tensor[] weights, Tensor[] biases, Tensor[] betas, int[] kinds, "
+      "str order, int[] wrt, SymInt kept_points) -> (Tensor, Tensor)");
+  // Its gradients by x (mask 1) and by what belongs to layer l (mask 2 << l); others are empty.
+  m.def(
+      "mlp_jet_tiled_backward(Tensor grad, Tensor kept, Tensor x, Tensor[] weights, "
+      "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask) "
+      "-> (Tensor, Tensor[], Tensor[], Tensor[])");
+  m.def("has_tiled_mlp_jet() -> bool");
+  // The same layer by layer, from the ops above and torch's matrix products; implemented in
+  // python/colloc/ops/_mlp_jet_layers.py.
+  m.def(
+      "mlp_jet_layers(Tensor x, Tensor[] weights, Tensor[] biases, Tensor[] betas, int[] kinds, "
+      "str order, int[] wrt, SymInt kept_points) -> (Tensor, Tensor)");
+  m.def(
+      "mlp_jet_layers_backward(Tensor grad, Tensor kept, Tensor x, Tensor[] weights, "
+      "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask) "
+      "-> (Tensor, Tensor[], Tensor[], Tensor[])");
 }

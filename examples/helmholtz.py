@@ -125,11 +125,9 @@ class Training:
             hidden_layers=config.depth,
             activation=config.activation,
             adaptive=False if config.adaptive == "none" else config.adaptive,
+            slope=1.0 if config.adaptive == "none" else config.slope,
             **self.where,
         )
-        for name, parameter in self.net.named_parameters():
-            if name.endswith(".a"):
-                torch.nn.init.constant_(parameter, config.slope)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
 
         self.start = self.wall_start = 0

@@ -13,6 +13,7 @@
 #include "common/host_launch.h"
 #include "cuda/adaptive_activation_body.h"
 #include "cuda/halton_body.h"
+#include "cuda/jet_activation_body.h"
 
 namespace py = pybind11;
 
@@ -75,6 +76,34 @@ void backward(int kind, int64_t order, Array<T> grad, Array<T> x, Array<T> a, Ar
       });
 }
 
+// Null for an absent array, which Python passes as an empty one.
+template <typename T>
+const T* read(const Array<T>& array) {
+  return array.size() == 0 ? nullptr : array.data();
+}
+
+template <typename T>
+T* written(Array<T>& array) {
+  return array.size() == 0 ? nullptr : array.mutable_data();
+}
+
+template <JetWork Work, typename T>
+void jet(int kind, int order, int n, int64_t points, int64_t width, Array<T> y, Array<T> columns,
+         Array<T> bias, Array<T> beta, Array<T> g, Array<T> out, Array<T> h, Array<T> by_beta) {
+  const JetArrays<T> arrays{static_cast<math::Kind>(kind),
+                            points,
+                            width,
+                            read(y),
+                            read(columns),
+                            read(bias),
+                            read(beta),
+                            read(g),
+                            written(out),
+                            written(h),
+                            written(by_beta)};
+  with_jet_body<Work>(static_cast<math::JetOrder>(order), n, arrays, run_on_host);
+}
+
 }  // namespace
 }  // namespace colloc
 
@@ -86,4 +115,10 @@ PYBIND11_MODULE(_host_launch, m) {
   m.def("forward_float64", &colloc::forward<double>);
   m.def("backward_float32", &colloc::backward<float>);
   m.def("backward_float64", &colloc::backward<double>);
+  m.def("jet_forward_float32", &colloc::jet<colloc::JetWork::forward, float>);
+  m.def("jet_forward_float64", &colloc::jet<colloc::JetWork::forward, double>);
+  m.def("jet_backward_float32", &colloc::jet<colloc::JetWork::backward, float>);
+  m.def("jet_backward_float64", &colloc::jet<colloc::JetWork::backward, double>);
+  m.def("jet_tangent_float32", &colloc::jet<colloc::JetWork::tangent, float>);
+  m.def("jet_tangent_float64", &colloc::jet<colloc::JetWork::tangent, double>);
 }

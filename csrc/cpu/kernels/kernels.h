@@ -7,6 +7,7 @@
 
 #include "math/activation.h"
 #include "math/halton.h"
+#include "math/jet.h"
 
 namespace colloc {
 
@@ -41,12 +42,42 @@ struct ActivationKernels {
   ActivationBackward<T> backward[math::kind_count][math::max_activation_order];
 };
 
+// Jets of `points` points through an activation with `width` neurons. Component c of point p
+// lies at (p size + c) width in y, g, out and h: the components of a point are neighbours, so
+// that a block of all arrays stays in the first cache. Pointers that a kernel does not need are
+// null; out must not be g.
+template <typename T>
+struct JetRows {
+  math::Kind kind;
+  math::JetOrder order;
+  int n;
+  int64_t points, width;
+  const T* bias;     // (width), added to the value
+  const T* beta;     // (width)
+  const T* y;        // with columns: the value alone, (points, width)
+  const T* columns;  // the first layer: n rows, its first derivatives (the higher ones are 0)
+  const T* g;        // backward: the gradient by h; tangent: the direction
+  T* out;            // backward: the gradient by y; tangent: that of h
+  T* h;              // f(y); backward: null where it is not wanted
+  T* by_beta;        // backward, stan: the gradient by beta, (points, width)
+  T* sums;           // backward: the gradients by y_0 and, with columns, by y_1..y_n are added
+};
+
+template <typename T>
+struct JetKernels {
+  void (*forward)(const JetRows<T>& rows);
+  void (*backward)(const JetRows<T>& rows);
+  void (*tangent)(const JetRows<T>& rows);
+};
+
 #define COLLOC_DECLARE_KERNELS(capability)                  \
   namespace capability {                                    \
   extern const HaltonKernel<float> halton_float;            \
   extern const HaltonKernel<double> halton_double;          \
   extern const ActivationKernels<float> activation_float;   \
   extern const ActivationKernels<double> activation_double; \
+  extern const JetKernels<float> jet_float;                 \
+  extern const JetKernels<double> jet_double;               \
   }
 
 COLLOC_DECLARE_KERNELS(baseline)

@@ -2,6 +2,64 @@
 
 from colloc.jets.container import Jet
 from colloc.jets.evaluate import jet
+from colloc.jets.functions import (
+    absolute,
+    atan,
+    cat,
+    compose,
+    constant,
+    coordinate,
+    cos,
+    cosh,
+    erf,
+    exp,
+    expm1,
+    log,
+    log1p,
+    power,
+    reciprocal,
+    sigmoid,
+    sin,
+    sinh,
+    softplus,
+    sqrt,
+    square,
+    tan,
+    tanh,
+)
 from colloc.jets.layout import ORDERS, Order, check_order
+from colloc.jets.mlp import set_memory_budget
+from colloc.jets.modules import Activation
 
-__all__ = ["ORDERS", "Jet", "Order", "check_order", "jet"]
+__all__ = [
+    "ORDERS",
+    "Activation",
+    "Jet",
+    "Order",
+    "absolute",
+    "atan",
+    "cat",
+    "check_order",
+    "compose",
+    "constant",
+    "coordinate",
+    "cos",
+    "cosh",
+    "erf",
+    "exp",
+    "expm1",
+    "jet",
+    "log",
+    "log1p",
+    "power",
+    "reciprocal",
+    "set_memory_budget",
+    "sigmoid",
+    "sin",
+    "sinh",
+    "softplus",
+    "sqrt",
+    "square",
+    "tan",
+    "tanh",
+]

@@ -10,7 +10,20 @@ import torch
 from torch import Tensor
 
 from colloc._checks import check_int, describe, fail, fail_type
-from colloc.jets.layout import Layout, Order, check_order, check_wrt, layout
+from colloc.jets import algebra
+from colloc.jets.layout import ORDERS, Layout, Order, check_order, check_wrt
+
+#: How torch names the operators of a tensor and a jet, and the jet's method for each.
+_BESIDE_TENSORS = {
+    "add": "__radd__",
+    "sub": "__rsub__",
+    "mul": "__rmul__",
+    "div": "__rtruediv__",
+    "pow": "__rpow__",
+    "__rsub__": "__sub__",
+    "__rdiv__": "__truediv__",
+    "__rpow__": "__pow__",
+}
 
 
 class Jet:
@@ -39,6 +52,14 @@ class Jet:
 
     ``jet[:, i]`` and ``jet[:, a:b]`` select outputs; both keep the output axis.
 
+    ``+ - * / **`` and ``abs`` combine jets of equal ``wrt``, inputs, points, dtype and device
+    with each other, with finite numbers and with 0-dimensional tensors (trainable coefficients),
+    and give the jet of the combination, by the rules of Leibniz and Faa di Bruno. Where the
+    orders differ the result has the smaller one; a jet with one output combines with every
+    output of the other. Other tensors are a ValueError: their derivatives are unknown, see
+    :func:`colloc.jets.constant`. Outside a function's domain (``jet ** 0.5`` below 0, division
+    by 0) the result is what torch gives, inf or nan.
+
     Args:
         components: (K, N, m), packed as :class:`colloc.jets.layout.Layout` says.
         order: one of ``colloc.jets.ORDERS``.
@@ -48,12 +69,14 @@ class Jet:
 
     __slots__ = ("_components", "_inputs", "_layout", "_wrt")
 
+    __array_ufunc__ = None  # NumPy's scalars on the left: leave the operator to the jet
+
     def __init__(
         self, components: Tensor, order: Order, wrt: Sequence[int] | None, inputs: int
     ) -> None:
         self._inputs = check_int("inputs", inputs, minimum=1)
         self._wrt = check_wrt(wrt, inputs)
-        self._layout = layout(check_order(order), len(self._wrt))
+        self._layout = algebra.known_layout(check_order(order), len(self._wrt))
         wanted = f"a tensor of shape ({self._layout.size}, N, m)"
         if not isinstance(components, Tensor):
             fail_type("components", wanted, components)
@@ -149,6 +172,29 @@ class Jet:
             self._missing(f"d({', '.join(map(str, inputs))})", str(len(inputs)))
         return self._components[position]
 
+    def truncate(self, order: Order) -> Jet:
+        """The part of this jet that one of a smaller ``order`` holds.
+
+        From order 2 to ``"laplacian"`` and from 3 to ``"grad_laplacian"`` traces are summed. An
+        order above the jet's own is a ValueError.
+        """
+        order = check_order(order)
+        if ORDERS.index(order) > ORDERS.index(self.order):
+            fix = f"Ask for cc.jet(net, x, order={order!r})."
+            fail("order", f"one up to the jet's own, {self.order!r}", repr(order), fix)
+        return self._like(*algebra.truncated(self._components, self._layout, order))
+
+    def detach(self) -> Jet:
+        """The same jet without a graph."""
+        return self._like(self._components.detach())
+
+    def to(self, *args: Any, **kwargs: Any) -> Jet:
+        """The jet in another floating dtype or on another device, as ``torch.Tensor.to``."""
+        moved = self._components.to(*args, **kwargs)
+        if not moved.is_floating_point():
+            fail_type("jet.to", "a floating dtype", str(moved.dtype))
+        return self._like(moved)
+
     def __getitem__(self, key: Any) -> Jet:
         """``jet[:, i]`` (one output, shape (N, 1)), ``jet[:, a:b]`` or ``jet[:, [i, j]]``."""
         usage = "jet[:, i], jet[:, a:b] or jet[:, [i, j]]"
@@ -171,6 +217,93 @@ class Jet:
             part = torch.stack([self._components[:, :, i] for i in selected], dim=2)
         return Jet(part, self.order, self._wrt, self._inputs)
 
+    def __neg__(self) -> Jet:
+        return self._like(-self._components)
+
+    def __pos__(self) -> Jet:
+        return self
+
+    def __abs__(self) -> Jet:
+        return self._chain(algebra.absolute_formula)
+
+    def __add__(self, other: Any) -> Jet:
+        if isinstance(other, Jet):
+            a, b, form = algebra.matched("jet + jet", self, other)
+            return self._like(a + b, form)
+        number = algebra.number("jet + other", other)
+        if number is None:
+            return NotImplemented
+        return self._like(algebra.add_number(self._components, number))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Jet:
+        if isinstance(other, Jet):
+            a, b, form = algebra.matched("jet - jet", self, other)
+            return self._like(a - b, form)
+        number = algebra.number("jet - other", other)
+        if number is None:
+            return NotImplemented
+        return self._like(algebra.add_number(self._components, -number))
+
+    def __rsub__(self, other: Any) -> Jet:
+        number = algebra.number("other - jet", other)
+        if number is None:
+            return NotImplemented
+        return self._like(algebra.add_number(-self._components, number))
+
+    def __mul__(self, other: Any) -> Jet:
+        if isinstance(other, Jet):
+            a, b, form = algebra.matched("jet * jet", self, other)
+            return self._like(algebra.product(a, b, form), form)
+        number = algebra.number("jet * other", other)
+        return NotImplemented if number is None else self._like(self._components * number)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Jet:
+        if isinstance(other, Jet):
+            a, b, form = algebra.matched("jet / jet", self, other)
+            return self._like(algebra.quotient(a, b, form), form)
+        number = algebra.number("jet / other", other)
+        if number is None:
+            return NotImplemented
+        if not isinstance(number, Tensor) and number == 0:
+            fail("jet / other", "a number other than 0", "0")
+        return self._like(self._components / number)
+
+    def __rtruediv__(self, other: Any) -> Jet:
+        number = algebra.number("other / jet", other)
+        if number is None:
+            return NotImplemented
+        return self._like(algebra.quotient(number, self._components, self._layout))
+
+    def __pow__(self, other: Any) -> Jet:
+        if isinstance(other, Jet):
+            a, b, form = algebra.matched("jet ** jet", self, other)
+            exponent = algebra.product(algebra.chain(a, algebra.log_formula, form), b, form)
+            return self._like(algebra.chain(exponent, algebra.exp_formula, form), form)
+        number = algebra.number("jet ** other", other)
+        return NotImplemented if number is None else self._chain(algebra.power_formula(number))
+
+    def __rpow__(self, other: Any) -> Jet:
+        number = algebra.number("other ** jet", other)
+        if number is None:
+            return NotImplemented
+        if not isinstance(number, Tensor) and number <= 0:
+            fail("other ** jet", "a base > 0", str(number))
+        return self._chain(algebra.exponential_formula(number))
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """The operators with a tensor, for ``torch.compile``, which finds them this way only."""
+        method = _BESIDE_TENSORS.get(func.__name__)
+        if method is None or kwargs or len(args) != 2 or not isinstance(args[1], Jet):
+            return NotImplemented
+        return getattr(args[1], method)(args[0])
+
     def __repr__(self) -> str:
         _, points, outputs = self._components.shape
         dtype = str(self._components.dtype).removeprefix("torch.")
@@ -178,6 +311,17 @@ class Jet:
             f"Jet(order={self.order!r}, points={points}, outputs={outputs}, "
             f"inputs={self._inputs}, wrt={self._wrt}, {dtype}, {self._components.device})"
         )
+
+    def _like(self, components: Tensor, form: Layout | None = None) -> Jet:
+        """A jet of the same field's inputs. Nothing is checked: the operators are called often
+        on few points, where the checks would take longer than the arithmetic."""
+        made = object.__new__(Jet)
+        made._components, made._layout = components, form or self._layout
+        made._wrt, made._inputs = self._wrt, self._inputs
+        return made
+
+    def _chain(self, formula: algebra.Formula) -> Jet:
+        return self._like(algebra.chain(self._components, formula, self._layout))
 
     def _partials(self, degree: int, name: str, needed: str) -> Tensor:
         """All partial derivatives of ``degree``, symmetric ones repeated: (N, m, n, ..., n)."""

@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from colloc._checks import check_choice, check_float_dtype, check_int, fail
-from colloc.nn.adaptive_activation import AdaptiveActivation
+from colloc.nn.activations import Adaptive, check_adaptive, check_slope, make_activations
 from colloc.ops import ACTIVATIONS
-
-Adaptive: TypeAlias = bool | Literal["global", "layer", "neuron"]
-
-
-class Sin(nn.Module):
-    """sin(x), elementwise."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Sine of ``x``, of its shape."""
-        return torch.sin(x)
-
-
-def _exact_softplus() -> nn.Softplus:
-    # torch's default switches to the straight line at 20: 2e-9 off, which float64 would show
-    return nn.Softplus(threshold=40.0)
-
-
-# Every kind of colloc.ops.ACTIVATIONS but "stan", which always has its beta.
-PLAIN_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "tanh": nn.Tanh,
-    "sin": Sin,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-    "gelu_tanh": lambda: nn.GELU("tanh"),
-    "sigmoid": nn.Sigmoid,
-    "softplus": _exact_softplus,
-    "identity": nn.Identity,
-}
 
 
 class MLP(nn.Sequential):
@@ -51,7 +22,7 @@ class MLP(nn.Sequential):
     ``"3.a"``, ... (load a plain checkpoint into an adaptive network with ``strict=False``:
     with the slopes at their initial 1 it is the same function).
 
-    Weights are initialised Glorot-uniform (gain 1), biases 0, slopes 1.
+    Weights are initialised Glorot-uniform (gain 1), biases 0, slopes ``slope``.
 
     Args:
         in_features: number d of inputs, at least 1.
@@ -63,12 +34,18 @@ class MLP(nn.Sequential):
         adaptive: trainable slopes a in sigma(a z): ``False`` none; ``"global"`` (= ``True``)
             one for the network, held by all layers together; ``"layer"`` one a layer;
             ``"neuron"`` one a neuron. See :class:`colloc.nn.AdaptiveActivation`.
+        slope: the slopes' first value, > 0. The larger, the finer the detail that the network
+            starts with: about 1 for a function of one wave on the domain, 3 for four waves.
+        weight_norm: whether each weight is g v / |v| by rows (Salimans and Kingma, 2016), by
+            torch's parametrization; the keys of ``state_dict()`` are then
+            ``"0.parametrizations.weight.original0"`` (g) and so on.
         dtype: torch.float32 or torch.float64 (None: torch's default).
         device: of the parameters (None: torch's default).
 
     Raises:
         TypeError: a size is not an integer.
-        ValueError: a size below 1, an unknown activation, adaptive mode, dtype or device.
+        ValueError: a size below 1, an unknown activation, adaptive mode, dtype or device, a
+            slope that is not > 0 or has no use.
 
     Shapes: (N, in_features) -> (N, out_features).
     """
@@ -82,6 +59,8 @@ class MLP(nn.Sequential):
         activation: str = "silu",
         adaptive: Adaptive = False,
         *,
+        slope: float = 1.0,
+        weight_norm: bool = False,
         dtype: torch.dtype | None = None,
         device: torch.device | str | int | None = None,
     ) -> None:
@@ -91,16 +70,20 @@ class MLP(nn.Sequential):
         self.hidden_features = check_int("hidden_features", hidden_features, minimum=1)
         self.hidden_layers = check_int("hidden_layers", hidden_layers, minimum=1)
         self.activation = check_choice("activation", activation, ACTIVATIONS)
-        self.adaptive = _check_adaptive(adaptive)
+        self.adaptive = check_adaptive(adaptive)
+        self.slope = check_slope(slope, self.adaptive)
+        self.weight_norm = bool(weight_norm)
         dtype = check_float_dtype("dtype", dtype)
-        device = _check_device(device)
+        device = check_device(device)
 
         widths = [self.in_features, *[self.hidden_features] * self.hidden_layers]
-        activations = self._activations(dtype, device)
+        activations = make_activations(
+            activation, self.adaptive, hidden_features, hidden_layers, self.slope, dtype, device
+        )
         for (before, after), nonlinearity in zip(pairwise(widths), activations, strict=True):
-            self.append(_linear(before, after, dtype, device))
+            self.append(self._linear(before, after, dtype, device))
             self.append(nonlinearity)
-        self.append(_linear(self.hidden_features, self.out_features, dtype, device))
+        self.append(self._linear(self.hidden_features, self.out_features, dtype, device))
 
     def __getitem__(self, index: Any) -> Any:
         """The module at ``index``; a slice is a plain ``nn.Sequential`` of the same modules."""
@@ -108,53 +91,26 @@ class MLP(nn.Sequential):
             return nn.Sequential(*list(self)[index])
         return super().__getitem__(index)
 
+    def _linear(
+        self, before: int, after: int, dtype: torch.dtype | None, device: torch.device | None
+    ) -> nn.Linear:
+        layer = glorot_linear(before, after, dtype, device)
+        if self.weight_norm:
+            nn.utils.parametrizations.weight_norm(layer)
+        return layer
+
     def extra_repr(self) -> str:
         """The arguments, for ``repr``."""
         return (
             f"{self.in_features}, {self.out_features}, hidden_features={self.hidden_features}, "
             f"hidden_layers={self.hidden_layers}, activation={self.activation!r}, "
-            f"adaptive={self.adaptive!r}"
+            f"adaptive={self.adaptive!r}" + (", weight_norm=True" if self.weight_norm else "")
         )
 
-    def _activations(self, dtype: torch.dtype, device: torch.device | None) -> list[nn.Module]:
-        """One activation for each hidden layer; a global one is the same module for all."""
-        kind, layers = self.activation, range(self.hidden_layers)
-        if kind == "stan":
-            return self._stans(dtype, device)
-        if self.adaptive is False:
-            return [PLAIN_ACTIVATIONS[kind]() for _ in layers]
-        features = self.hidden_features if self.adaptive == "neuron" else None
-        modules: list[nn.Module] = [
-            AdaptiveActivation(kind, features=features, dtype=dtype, device=device)
-            for _ in (layers[:1] if self.adaptive == "global" else layers)
-        ]
-        return modules * self.hidden_layers if self.adaptive == "global" else modules
 
-    def _stans(self, dtype: torch.dtype, device: torch.device | None) -> list[nn.Module]:
-        """Stan: a beta for every neuron whatever the slopes are.
-
-        A global slope is therefore one parameter of several modules, not one module; without
-        slopes it is a constant 1.
-        """
-        width = self.hidden_features
-        if self.adaptive == "neuron":
-            return [
-                AdaptiveActivation("stan", features=width, dtype=dtype, device=device)
-                for _ in range(self.hidden_layers)
-            ]
-        modules: list[nn.Module] = []
-        for _ in range(self.hidden_layers):
-            stan = AdaptiveActivation("stan", dtype=dtype, device=device)
-            stan.beta = nn.Parameter(torch.ones(width, dtype=dtype, device=device))
-            if self.adaptive is False:
-                stan.a.requires_grad_(False)
-            elif self.adaptive == "global" and modules:
-                stan.a = cast(AdaptiveActivation, modules[0]).a
-            modules.append(stan)
-        return modules
-
-
-def _linear(before: int, after: int, dtype: torch.dtype, device: torch.device | None) -> nn.Linear:
+def glorot_linear(
+    before: int, after: int, dtype: torch.dtype | None, device: torch.device | None
+) -> nn.Linear:
     """Linear layer, Glorot-uniform weight and zero bias."""
     layer = nn.Linear(before, after, dtype=dtype, device=device)
     nn.init.xavier_uniform_(layer.weight)
@@ -162,15 +118,8 @@ def _linear(before: int, after: int, dtype: torch.dtype, device: torch.device | 
     return layer
 
 
-def _check_adaptive(adaptive: Any) -> Adaptive:
-    if isinstance(adaptive, bool):
-        return "global" if adaptive else False
-    if adaptive not in ("global", "layer", "neuron"):
-        fail("adaptive", "False, True, 'global', 'layer' or 'neuron'", adaptive)
-    return adaptive
-
-
-def _check_device(device: Any) -> torch.device | None:
+def check_device(device: Any) -> torch.device | None:
+    """``device`` as a torch.device, None unchanged; ValueError if it names none."""
     if device is None:
         return None
     try:

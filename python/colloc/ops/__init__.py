@@ -8,6 +8,7 @@ The wrappers work under ``torch.func`` and forward-mode differentiation; the raw
 from colloc.ops._activation_formula import activation_formula
 from colloc.ops.adaptive_activation import KINDS, adaptive_activation
 from colloc.ops.halton import halton
+from colloc.ops.jet_activation import jet_activation
 from colloc.ops.sequences import hammersley, sobol, uniform
 
 #: The names of the activation kinds.
@@ -20,6 +21,7 @@ __all__ = [
     "adaptive_activation",
     "halton",
     "hammersley",
+    "jet_activation",
     "sobol",
     "uniform",
 ]

@@ -1,0 +1,190 @@
+"""The jet of a multilayer perceptron as one node of the graph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from colloc._checks import check_choice, check_int, fail
+from colloc.jets import algebra
+from colloc.jets.algebra import Formula
+from colloc.jets.layout import Order
+from colloc.ops import KINDS, activation_formula, mlp_jet
+from colloc.ops._registration import formula_needed
+from colloc.ops.mlp_jet import MAX_JET_INPUTS, Mlp
+
+_MIB = 1 << 20
+_VARIABLE = "COLLOC_JET_MEMORY"
+
+
+def _default_budget() -> dict[str, int]:
+    text = os.environ.get(_VARIABLE, "").strip()
+    if not text:
+        return {"cpu": 128 * _MIB, "cuda": 2048 * _MIB}
+    if not text.isdecimal():
+        fail(_VARIABLE, "a whole number of MiB, at least 0", repr(text), "Unset it.")
+    return dict.fromkeys(("cpu", "cuda"), int(text) * _MIB)
+
+
+_budget = _default_budget()
+
+
+def set_memory_budget(size: int, device: str = "cpu") -> int:
+    """How many bytes a jet may keep for its backward; returns the value before.
+
+    Above it the pre-activations are computed again in the backward, for as many of the points as
+    do not fit: about a third more work for those. The default is 128 MiB on the CPU and 2 GiB
+    on a GPU (``COLLOC_JET_MEMORY`` in MiB, read at import, sets both).
+
+    Args:
+        size: bytes, at least 0.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ValueError, TypeError: not an integer >= 0, or another kind of device.
+    """
+    check_choice("device", device, tuple(_budget))
+    before, _budget[device] = _budget[device], check_int("size", size, minimum=0)
+    return before
+
+
+class Parameters(NamedTuple):
+    """The parameters of a multilayer perceptron; absent biases and betas are None."""
+
+    weights: list[Tensor]
+    biases: list[Tensor | None]
+    betas: list[Tensor | None]
+    kinds: list[str]
+
+
+def mlp_components(parameters: Parameters, x: Tensor, order: Order, wrt: tuple[int, ...]) -> Tensor:
+    """Packed jet components (K, N, m) at ``x`` (N, d), by the kernels where they serve."""
+    weights, biases, betas, kinds = parameters
+    axes = wrt if order != 0 else wrt[:1]
+    if len(axes) > MAX_JET_INPUTS or formula_needed(x.device) or x.device.type == "meta":
+        return _formula(x, weights, biases, betas, kinds, order, axes)
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        return _formula(x, weights, biases, betas, kinds, order, axes)
+    empty = x.new_empty(0)
+    tensors = [*weights, *(empty if b is None else b for b in biases)]
+    if "stan" in kinds:  # every input of a node costs time, those without a use too
+        tensors += [empty if b is None else b for b in betas]
+    codes = [KINDS.index(kind) for kind in kinds]
+    if torch.compiler.is_compiling():
+        net = _network(x, tensors, codes, str(order), axes)
+        return mlp_jet.forward(net, _kept_points(net))[0].transpose(0, 1)
+    return _MlpJet.apply(x, codes, order, axes, *tensors).transpose(0, 1)
+
+
+def _network(
+    x: Tensor, tensors: Sequence[Tensor], kinds: list[int], order: str, wrt: tuple[int, ...]
+) -> Mlp:
+    count = len(kinds) + 1
+    weights, biases = list(tensors[:count]), list(tensors[count : 2 * count])
+    betas = list(tensors[2 * count :]) or [x.new_empty(0)] * len(kinds)
+    return Mlp(x, weights, biases, betas, kinds, order, list(wrt))
+
+
+def _kept_points(net: Mlp) -> int:
+    size = net.kept_per_point * net.x.element_size()
+    return min(net.x.shape[0], _budget[net.x.device.type] // max(1, size))
+
+
+class _MlpJet(torch.autograd.Function):
+    """The ops outside of torch.compile: less overhead, and second derivatives."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        x: Tensor,
+        kinds: list[int],
+        order: Order,
+        wrt: tuple[int, ...],
+        *tensors: Tensor,
+    ) -> Tensor:
+        net = _network(x, tensors, kinds, str(order), wrt)
+        tracked = any(ctx.needs_input_grad)
+        out, kept = mlp_jet.forward(net, _kept_points(net) if tracked else 0)
+        ctx.kinds, ctx.order, ctx.wrt = kinds, order, wrt
+        if tracked:
+            ctx.save_for_backward(x, kept, *tensors)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        x, kept, *tensors = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True
+            return _differentiable_backward(ctx, grad, x, tensors)
+        net = _network(x, tensors, ctx.kinds, str(ctx.order), ctx.wrt)
+        need_x, _, _, _, *rest = ctx.needs_input_grad
+        count = len(net.weights)
+        need = (need_x, rest[:count], rest[count : 2 * count], rest[2 * count :])
+        found = mlp_jet.backward(net, grad, kept, mlp_jet.needed(need))
+        by_x, weights, biases, betas = mlp_jet.wanted_gradients(found, need)
+        return (by_x, None, None, None, *weights, *biases, *betas)
+
+
+def _differentiable_backward(ctx: Any, grad: Tensor, x: Tensor, tensors: list[Tensor]) -> Any:
+    """The same gradients with a graph of their own, by the plain formula."""
+    count = len(ctx.kinds) + 1
+    parts = [t if t.numel() else None for t in tensors]
+    weights = tensors[:count]
+    out = _formula(
+        x,
+        weights,
+        parts[count : 2 * count],
+        parts[2 * count :] or [None] * len(ctx.kinds),
+        [KINDS[k] for k in ctx.kinds],
+        ctx.order,
+        ctx.wrt,
+    ).transpose(0, 1)
+    need_x, _, _, _, *rest = ctx.needs_input_grad
+    inputs = [t for t, need in zip((x, *tensors), (need_x, *rest), strict=True) if need]
+    found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True, allow_unused=True))
+    by_x = next(found) if need_x else None
+    return (by_x, None, None, None, *(next(found) if need else None for need in rest))
+
+
+def activation_rule(kind: str, beta: Tensor | None) -> Formula:
+    """f and its derivatives at a jet's value, in plain torch."""
+
+    def formula(z: Tensor, degree: int) -> list[Tensor]:
+        return [activation_formula(z, kind, beta, order=k) for k in range(degree + 1)]
+
+    return formula
+
+
+def _formula(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    betas: Sequence[Tensor | None],
+    kinds: Sequence[str],
+    order: Order,
+    wrt: tuple[int, ...],
+) -> Tensor:
+    """The same in plain torch, (K, N, m): differentiable as often as wanted, in every mode."""
+    form = algebra.known_layout(order, len(wrt))
+    h = None
+    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        if h is None:
+            value = (x @ weight.t()).unsqueeze(0)
+            parts = [value]
+            if order != 0:
+                columns = torch.stack([weight[:, i] for i in wrt]).unsqueeze(1)
+                parts.append(columns.expand(form.n, x.shape[0], -1))
+            rest = form.size - sum(part.shape[0] for part in parts)
+            parts.append(torch.zeros_like(value).expand(rest, -1, -1))
+            y = torch.cat(parts)
+        else:
+            y = h @ weight.t()
+        if bias is not None:
+            y = algebra.add_number(y, bias)
+        if layer == len(kinds):
+            return y
+        h = algebra.chain(y, activation_rule(kinds[layer], betas[layer]), form)
+    raise AssertionError("the last layer returns")

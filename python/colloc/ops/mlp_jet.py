@@ -1,0 +1,189 @@
+"""The jet of a whole multilayer perceptron: ``colloc::mlp_jet_tiled`` and ``mlp_jet_layers``.
+
+Two ops for one result. The tiled one (CPU) sends some points at a time through all layers, so
+that their jets stay in the cache; the other one goes layer by layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from colloc.ops import _mlp_jet_layers as layers
+from colloc.ops._mlp_jet_layers import Adjoint, Mlp
+from colloc.ops._registration import below_autograd, library
+from colloc.ops.jet_activation import MAX_JET_INPUTS
+
+#: Above this width the products of a tile are no faster than those of a layer.
+WIDEST_TILED = 384
+
+
+def tiled(net: Mlp) -> bool:
+    """Whether the tiled op is there for this network, and the faster one."""
+    widest = max(*net.widths, net.weights[-1].shape[0])
+    return net.x.device.type == "cpu" and widest <= WIDEST_TILED and _has_tiled
+
+
+def forward(net: Mlp, kept_points: int) -> tuple[Tensor, Tensor]:
+    """Jets (N, K, m), and the pre-activations of the first points for the backward."""
+    if torch.compiler.is_compiling():
+        op = _tiled if tiled(net) else _layers
+        return op(*net, kept_points)
+    if tiled(net):
+        with below_autograd():
+            return _tiled(*net, kept_points)
+    return layers.forward(net, kept_points)
+
+
+def backward(
+    net: Mlp, grad: Tensor, kept: Tensor, mask: int
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    """Gradients by x (mask 1) and by what belongs to layer l (mask 2 << l); others are empty."""
+    if tiled(net):
+        with below_autograd():
+            return _tiled_backward(grad, kept, *net, mask)
+    return layers.backward(net, grad, kept, mask)
+
+
+def adjoint(net: Mlp, grad: Tensor) -> list[Adjoint]:
+    """Per layer its input and the gradient by its output, point by point.
+
+    Args:
+        net: the network, without graph.
+        grad: (N, K, m), the gradient of something by the jets.
+    """
+    return layers.adjoint(net, grad)
+
+
+def tangent(net: Mlp, change: Mlp) -> Tensor:
+    """J v: the derivative of the jets (N, K, m) along a change of x and the parameters.
+
+    Args:
+        net: the network, without graph.
+        change: of the same shapes; empty biases and betas where the network has none.
+    """
+    return layers.tangent(net, change)
+
+
+# ---- the ops ------------------------------------------------------------------------------
+
+
+def _forward_fake(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    betas: Sequence[Tensor],
+    kinds: Sequence[int],
+    order: str,
+    wrt: Sequence[int],
+    kept_points: int,
+) -> tuple[Tensor, Tensor]:
+    net = Mlp(x, weights, biases, betas, kinds, order, wrt)
+    out = x.new_empty((x.shape[0], net.size, weights[-1].shape[0]))
+    return out, x.new_empty((kept_points, net.kept_per_point))
+
+
+def _backward_fake(
+    grad: Tensor,
+    kept: Tensor,
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    betas: Sequence[Tensor],
+    kinds: Sequence[int],
+    order: str,
+    wrt: Sequence[int],
+    mask: int,
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    def like(wanted: int, tensor: Tensor) -> Tensor:
+        return tensor.new_empty(tensor.shape if wanted else (0,))
+
+    def each(tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [like(mask >> (1 + layer) & 1, t) for layer, t in enumerate(tensors)]
+
+    return like(mask & 1, x), each(weights), each(biases), each(betas)
+
+
+def _setup(ctx: Any, inputs: Any, output: Any) -> None:
+    x, weights, biases, betas, ctx.kinds, ctx.order, ctx.wrt, _ = inputs
+    ctx.counts = [len(weights), len(biases), len(betas)]
+    ctx.save_for_backward(x, output[1], *weights, *biases, *betas)
+    ctx.set_materialize_grads(False)
+
+
+def needed(need: Any) -> int:
+    """The mask of a backward from which of x, weights, biases and betas require grad."""
+    x, weights, biases, betas = need
+    mask = int(bool(x))
+    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        if weight or bias or (layer < len(betas) and betas[layer]):
+            mask |= 2 << layer
+    return mask
+
+
+def wanted_gradients(found: Any, need: Any) -> Any:
+    """The gradients with None for what was not asked for."""
+    x, *lists = found
+    # Networks without betas may have none among the inputs.
+    kept_lists = [
+        [g if n else None for g, n in zip(gradients, needs, strict=True)] if needs else []
+        for gradients, needs in zip(lists, need[1:], strict=True)
+    ]
+    return (x if need[0] else None, *kept_lists)
+
+
+def _make_gradients(backward_op: Any) -> Any:
+    def gradients(ctx: Any, grad: Tensor | None, _: Any) -> Any:
+        x, kept, *rest = ctx.saved_tensors
+        first, second, _third = ctx.counts
+        weights, biases = rest[:first], rest[first : first + second]
+        betas = rest[first + second :]
+        if grad is None:
+            return None, [None] * first, [None] * second, [None] * len(betas), *([None] * 4)
+        need = ctx.needs_input_grad[:4]
+        net = (x, weights, biases, betas, ctx.kinds, ctx.order, ctx.wrt)
+        found = backward_op(grad, kept, *net, needed(need))
+        return (*wanted_gradients(found, need), None, None, None, None)
+
+    return gradients
+
+
+def _layers_forward(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    betas: Sequence[Tensor],
+    kinds: Sequence[int],
+    order: str,
+    wrt: Sequence[int],
+    kept_points: int,
+) -> tuple[Tensor, Tensor]:
+    return layers.forward(Mlp(x, weights, biases, betas, kinds, order, wrt), kept_points)
+
+
+def _layers_backward(grad: Tensor, kept: Tensor, *net: Any) -> Any:
+    *parts, mask = net
+    return layers.backward(Mlp(*parts), grad, kept, mask)
+
+
+for _device in ("CPU", "CUDA"):
+    library.impl("mlp_jet_layers", _layers_forward, _device)
+    library.impl("mlp_jet_layers_backward", _layers_backward, _device)
+
+_has_tiled: bool = torch.ops.colloc.has_tiled_mlp_jet()
+_tiled = torch.ops.colloc.mlp_jet_tiled.default
+_tiled_backward = torch.ops.colloc.mlp_jet_tiled_backward.default
+_layers = torch.ops.colloc.mlp_jet_layers.default
+for _name in ("mlp_jet_tiled", "mlp_jet_layers"):
+    torch.library.register_fake(f"colloc::{_name}", _forward_fake)
+    torch.library.register_fake(f"colloc::{_name}_backward", _backward_fake)
+    torch.library.register_autograd(
+        f"colloc::{_name}",
+        _make_gradients(getattr(torch.ops.colloc, f"{_name}_backward").default),
+        setup_context=_setup,
+    )
+
+__all__ = ["MAX_JET_INPUTS", "Adjoint", "Mlp", "adjoint", "backward", "forward", "tangent"]
