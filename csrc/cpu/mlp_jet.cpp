@@ -61,6 +61,8 @@ Arguments check(const Tensor& x, const Tensors& weights, const Tensors& biases,
                   "weights: expected at least 2 layers, as many biases, and a beta and a kind for "
                   "each but the last, got ",
                   count, ", ", biases.size(), ", ", betas.size(), " and ", kinds.size(), ".");
+  STD_TORCH_CHECK(count <= 62, "weights: expected at most 62 layers, got ", count,
+                  "; the backward's mask has a bit for each.");
   STD_TORCH_CHECK(!wrt.empty() && wrt.size() <= math::max_jet_inputs, "wrt: expected 1 to ",
                   math::max_jet_inputs, " inputs, got ", wrt.size(), ".");
   for (int64_t index : wrt) {
@@ -183,9 +185,9 @@ Gradients run_backward(const Tensor& grad, const Tensor& kept, const Arguments& 
     gradients.beta[l] = mutable_data<T>(betas[l]);
   }
   gradients.x = mutable_data<T>(grad_x);
-  const Tensor dense_grad = dense(grad);
+  const Tensor dense_grad = dense(grad), dense_kept = dense(kept);
   net.backward(static_cast<const T*>(dense_grad.const_data_ptr()),
-               static_cast<const T*>(kept.const_data_ptr()), kept.size(0), gradients);
+               static_cast<const T*>(dense_kept.const_data_ptr()), kept.size(0), gradients);
   return {grad_x, weights, biases, betas};
 }
 

@@ -459,3 +459,121 @@ def test_a_network_in_bfloat16():
     close(jet.components.float(), expected, 5e-2)
     jet.laplacian.float().square().sum().backward()
     assert narrow[0].weight.grad.dtype == torch.bfloat16
+
+
+def test_a_layer_used_twice_with_a_graph_of_the_gradient(path):
+    shared = nn.Linear(6, 6, dtype=F64)
+    net = nn.Sequential(
+        nn.Linear(2, 6, dtype=F64), nn.Tanh(), shared, nn.Tanh(), shared, nn.Tanh(),
+        nn.Linear(6, 1, dtype=F64),
+    )  # fmt: skip
+    x = torch.randn(3, 2, dtype=F64)
+
+    def gradient(create_graph):
+        total = cc.jet(net, x, 2).components.square().sum()
+        return torch.autograd.grad(total, shared.weight, create_graph=create_graph)[0]
+
+    torch.testing.assert_close(gradient(True).detach(), gradient(False))
+
+
+class OtherForward(cc.nn.ModifiedMLP):
+    def forward(self, x):
+        return super().forward(x) * x[:, :1]
+
+
+class OtherCall(nn.Linear):
+    def __call__(self, x):
+        return 2 * super().__call__(x)
+
+
+class OtherActivation(cc.nn.AdaptiveActivation):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+@pytest.mark.parametrize("kind", ["forward", "call", "activation", "global hook", "wrapper"])
+def test_what_is_inherited_does_not_stand_for_another_forward(kind):
+    torch.manual_seed(0)
+    net: nn.Module = network(2, 1, 6, 1)
+    if kind == "forward":
+        net = OtherForward(2, 1, 8, 2, dtype=F64)
+    elif kind == "call":
+        net = nn.Sequential(OtherCall(2, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    elif kind == "activation":
+        net = nn.Sequential(nn.Linear(2, 4), OtherActivation("tanh"), nn.Linear(4, 1)).double()
+    elif kind == "wrapper":
+        net = torch.compile(net, backend="eager")
+        net.register_forward_hook(lambda module, inputs, output: 3 * output)
+    handle = None
+    if kind == "global hook":
+        handle = torch.nn.modules.module.register_module_forward_hook(lambda m, i, o: 2 * o)
+    x = torch.randn(3, 2, dtype=F64)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.testing.assert_close(cc.jet(net, x, 1).value, net(x))
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def test_a_compiled_network():
+    net, x = network(2, 1), torch.randn(4, 2, dtype=F64)
+    found = cc.jet(torch.compile(net, backend="eager"), x, 2).components
+    assert torch.equal(found, cc.jet(net, x, 2).components)
+
+
+@pytest.mark.parametrize("layers", [60, 70])
+def test_very_deep_networks(layers):
+    modules = [m for _ in range(layers) for m in (nn.Linear(2, 2), nn.Tanh())]
+    net = nn.Sequential(*modules, nn.Linear(2, 1)).double()
+    compare(net, torch.randn(3, 2, dtype=F64), 1)
+
+
+def test_a_batch_of_gradients(path):
+    net, x = network(2, 2, kind="stan"), torch.randn(4, 2, dtype=F64, requires_grad=True)
+    components = cc.jet(net, x, "laplacian").components
+    inputs = [x, *(p for p in net.parameters() if p.requires_grad)]
+    batch = torch.randn(3, *components.shape, dtype=F64)
+    found = torch.autograd.grad(components, inputs, batch, is_grads_batched=True, retain_graph=True)
+    for i, one in enumerate(batch):
+        expected = torch.autograd.grad(components, inputs, one, retain_graph=True)
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours[i], theirs)
+
+
+def test_autocast_of_a_residual_and_of_second_gradients():
+    block = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    net, x = nn.Sequential(cc.nn.Residual(block), nn.Linear(2, 1)), torch.rand(8, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.isfinite(cc.jet(net, x, 1).components).all()
+    net = network(2, 1, 16, 2, "tanh", dtype=torch.float32)
+
+    def gradient():
+        total = cc.jet(net, x, 2).hess.square().sum()
+        return torch.autograd.grad(total, net[0].weight, create_graph=True)[0].detach()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = gradient()
+    torch.testing.assert_close(lowered, gradient())
+
+
+def test_nothing_is_kept_without_gradients(path, monkeypatch):
+    seen, forward = [], mlp_jet.forward
+    monkeypatch.setattr(
+        mlp_jet, "forward", lambda net, kept: seen.append(kept) or forward(net, kept)
+    )
+    net, x = network(2, 1), torch.randn(4, 2, dtype=F64)
+    with torch.no_grad():
+        cc.jet(net, x, 2)
+    cc.jet(net, x, 2)
+    assert seen == [0, 4]
+
+
+def test_parts_that_do_not_fit():
+    x = torch.zeros(3, 2)
+    with pytest.raises(ValueError, match="jet: expected 3 outputs"):
+        cc.jet(nn.Linear(3, 1), x)
+    net = nn.Sequential(nn.Linear(2, 1), cc.nn.AdaptiveActivation("tanh", features=8))
+    with pytest.raises(ValueError, match="slope: expected one value or 1"):
+        cc.jet(net, x)

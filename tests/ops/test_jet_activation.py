@@ -198,3 +198,18 @@ Y = torch.zeros(3, 4, 5)
 def test_errors(call, message):
     with pytest.raises((ValueError, TypeError, RuntimeError), match=message):
         call()
+
+
+def test_what_the_raw_op_lacks_is_said():
+    y = torch.randn(3, 4, 5, dtype=F64, requires_grad=True)
+    h = cc.ops.jet_activation(y, "tanh", "laplacian", 2)
+    with pytest.raises(RuntimeError, match="got create_graph=True"):
+        torch.autograd.grad(h.sum(), y, create_graph=True)
+
+    def run(y):
+        return cc.ops.jet_activation(y, "tanh", "laplacian", 2).sum()
+
+    with pytest.raises(RuntimeError, match=r"Use colloc\.jet"):
+        torch.func.jvp(run, (y.detach(),), (y.detach(),))
+    with pytest.raises(RuntimeError, match=r"Use colloc\.jet"):
+        torch.func.grad(run)(y.detach())

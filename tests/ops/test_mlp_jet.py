@@ -201,3 +201,17 @@ def test_wrong_arguments():
         OPS.mlp_jet_tiled_backward(out[:3], kept, *parts, -1)
     with pytest.raises(RuntimeError, match="kept: expected what the forward gave"):
         OPS.mlp_jet_tiled_backward(out, kept[:, :3], *parts, -1)
+
+
+def test_kept_of_any_strides_and_too_many_layers():
+    _, parts = problem("laplacian")
+    out, kept = OPS.mlp_jet_tiled(*parts, 5)
+    expected = OPS.mlp_jet_tiled_backward(out, kept, *parts, -1)
+    found = OPS.mlp_jet_tiled_backward(out, kept.t().contiguous().t(), *parts, -1)
+    assert all(torch.equal(a, b) for a, b in zip(found[1], expected[1], strict=True))
+    count = 63
+    square, empty = torch.zeros(2, 2, dtype=F64), torch.empty(0, dtype=F64)
+    deep = Mlp(parts.x, [square] * count, [empty] * count, [empty] * (count - 1),
+               [0] * (count - 1), "1", [0, 1])  # fmt: skip
+    with pytest.raises(RuntimeError, match="at most 62 layers"):
+        OPS.mlp_jet_tiled(*deep, 5)

@@ -74,9 +74,10 @@ def mlp_components(parameters: Parameters, x: Tensor, order: Order, wrt: tuple[i
     if "stan" in kinds:  # every input of a node costs time, those without a use too
         tensors += [empty if b is None else b for b in betas]
     codes = [KINDS.index(kind) for kind in kinds]
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         net = _network(x, tensors, codes, str(order), axes)
-        return mlp_jet.forward(net, _kept_points(net))[0].transpose(0, 1)
+        kept_points = _kept_points(net) if torch.is_grad_enabled() else 0
+        return mlp_jet.forward(net, kept_points)[0].transpose(0, 1)
     return _MlpJet.apply(x, codes, order, axes, *tensors).transpose(0, 1)
 
 
@@ -117,8 +118,10 @@ class _MlpJet(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         x, kept, *tensors = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph=True
-            return _differentiable_backward(ctx, grad, x, tensors)
+        create_graph = torch.is_grad_enabled()
+        if create_graph or _batched(grad):
+            with torch.enable_grad():
+                return _formula_backward(ctx, grad, x, tensors, create_graph)
         net = _network(x, tensors, ctx.kinds, str(ctx.order), ctx.wrt)
         need_x, _, _, _, *rest = ctx.needs_input_grad
         count = len(net.weights)
@@ -128,23 +131,39 @@ class _MlpJet(torch.autograd.Function):
         return (by_x, None, None, None, *weights, *biases, *betas)
 
 
-def _differentiable_backward(ctx: Any, grad: Tensor, x: Tensor, tensors: list[Tensor]) -> Any:
-    """The same gradients with a graph of their own, by the plain formula."""
+def _batched(grad: Tensor) -> bool:
+    """Whether this is a batch of gradients (is_grads_batched=True, vmap of a backward)."""
+    keys = torch._C._dispatch_keys(grad)
+    return any(keys.has(key) for key in _BATCHES)
+
+
+_BATCHES = [torch._C._dispatch_key_parse(name) for name in ("Batched", "FuncTorchBatched")]
+
+
+def _formula_backward(
+    ctx: Any, grad: Tensor, x: Tensor, tensors: list[Tensor], create_graph: bool
+) -> Any:
+    """The same gradients by the plain formula, with a graph of their own where that is wanted."""
     count = len(ctx.kinds) + 1
+    # A parameter that is used twice must get the part of each use: every use has its own alias.
+    x, *tensors = [t.view_as(t) for t in (x, *tensors)]
     parts = [t if t.numel() else None for t in tensors]
     weights = tensors[:count]
-    out = _formula(
-        x,
-        weights,
-        parts[count : 2 * count],
-        parts[2 * count :] or [None] * len(ctx.kinds),
-        [KINDS[k] for k in ctx.kinds],
-        ctx.order,
-        ctx.wrt,
-    ).transpose(0, 1)
-    need_x, _, _, _, *rest = ctx.needs_input_grad
-    inputs = [t for t, need in zip((x, *tensors), (need_x, *rest), strict=True) if need]
-    found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True, allow_unused=True))
+    with torch.autocast(x.device.type, enabled=False):
+        out = _formula(
+            x,
+            weights,
+            parts[count : 2 * count],
+            parts[2 * count :] or [None] * len(ctx.kinds),
+            [KINDS[k] for k in ctx.kinds],
+            ctx.order,
+            ctx.wrt,
+        ).transpose(0, 1)
+        need_x, _, _, _, *rest = ctx.needs_input_grad
+        inputs = [t for t, need in zip((x, *tensors), (need_x, *rest), strict=True) if need]
+        found = iter(
+            torch.autograd.grad(out, inputs, grad, create_graph=create_graph, allow_unused=True)
+        )
     by_x = next(found) if need_x else None
     return (by_x, None, None, None, *(next(found) if need else None for need in rest))
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from colloc._checks import fail, fail_type
 from colloc.jets import algebra
@@ -47,6 +48,9 @@ def _softplus(module: nn.Module) -> Activation | None:
     return Activation("softplus") if module.beta == 1 and module.threshold >= 37 else None
 
 
+#: Layers of a network that one op takes: its backward's mask is an integer of 64 bits.
+_MOST_LAYERS = 60
+
 _ACTIVATIONS: dict[type[nn.Module], Callable[[Any], Activation | None]] = {
     nn.Tanh: lambda module: Activation("tanh"),
     nn.SiLU: lambda module: Activation("silu"),
@@ -62,17 +66,40 @@ def _known(module: nn.Module, base: type[nn.Module]) -> bool:
     return isinstance(module, base) and type(module).forward is base.forward
 
 
-def _check_plain(module: nn.Module) -> None:
-    """Refuse a module with hooks or a forward of its own: rules by type would pass it by."""
+def _rule(module: nn.Module, name: str) -> Any:
+    """The method ``name`` of the module's class, if it goes with the class's ``forward``.
+
+    A subclass with another forward has not said what it does to jets: what it inherits does not
+    count. The class is asked, since a module's own lookup of what it lacks is slow.
+    """
+    found = getattr(type(module), name, None)
+    if found is None:
+        return None
+    for parent in type(module).__mro__:
+        if name in parent.__dict__:
+            return found
+        if "forward" in parent.__dict__:
+            return None
+    return None
+
+
+def _check_hooks(module: nn.Module) -> None:
+    """Refuse a module with hooks: rules by type would pass them by."""
     if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
         raise Unsupported(f"{type(module).__name__} with hooks")
-    if module._backward_pre_hooks or "forward" in module.__dict__:
-        raise Unsupported(f"{type(module).__name__} with hooks or a forward of its own")
+    if module._backward_pre_hooks or _has_any_global_hook():
+        raise Unsupported(f"{type(module).__name__} with hooks")
+
+
+def _check_plain(module: nn.Module) -> None:
+    """Refuse a module with hooks, or with a forward or call of its own."""
+    _check_hooks(module)
+    if "forward" in module.__dict__ or type(module).__call__ is not nn.Module.__call__:
+        raise Unsupported(f"{type(module).__name__} with a forward or call of its own")
 
 
 def _activation(module: nn.Module) -> Activation | None:
-    # The class is asked: a module's own lookup of what it lacks is slow.
-    rule_of_its_own: Any = getattr(type(module), "jet_activation", None)
+    rule_of_its_own = _rule(module, "jet_activation")
     if rule_of_its_own is not None:
         found = rule_of_its_own(module)
         return found if isinstance(found, Activation) else None
@@ -105,7 +132,10 @@ def components_of(net: nn.Module, x: Tensor, order: Order, wrt: tuple[int, ...])
     Raises:
         Unsupported: some part of it has no rule.
     """
-    net = getattr(net, "_orig_mod", net)  # what torch.compile wraps
+    inner = net._modules.get("_orig_mod")  # what torch.compile wraps
+    if inner is not None:
+        _check_hooks(net)
+        net = inner
     parts = list(_flat(net))
     for part in parts:
         _check_plain(part)
@@ -138,6 +168,8 @@ def _mlp(parts: list[nn.Module], x: Tensor) -> Parameters | None:
     """The parameters if the modules are Linear, activation, ..., activation, Linear."""
     if len(parts) < 3 or len(parts) % 2 == 0 or x.dtype not in (torch.float32, torch.float64):
         return None
+    if len(parts) // 2 >= _MOST_LAYERS:
+        return None
     found = Parameters([], [], [], [])
     width = x.shape[1]
     for position, module in enumerate(parts):
@@ -161,6 +193,7 @@ def _mlp(parts: list[nn.Module], x: Tensor) -> Parameters | None:
 def _append_activation(found: Parameters, activation: Activation) -> None:
     """Slopes are multiplied into the layer before: n a (W h + b) = (n a W) h + n a b."""
     weight, bias = found.weights[-1], found.biases[-1]
+    _check_slope(activation, weight.shape[0])
     factor: Tensor | float = activation.scale
     if activation.slope is not None:
         factor = activation.scale * activation.slope
@@ -171,6 +204,12 @@ def _append_activation(found: Parameters, activation: Activation) -> None:
     beta = activation.beta
     found.betas.append(None if beta is None else beta.expand(weight.shape[0]))
     found.kinds.append(activation.kind)
+
+
+def _check_slope(activation: Activation, width: int) -> None:
+    for name, value in (("slope", activation.slope), ("beta", activation.beta)):
+        if value is not None and value.numel() not in (1, width):
+            fail(f"the activation's {name}", f"one value or {width}, one a neuron", value)
 
 
 def _check_linear(weight: Tensor, width: int, x: Tensor) -> None:
@@ -228,7 +267,7 @@ def act(module: nn.Module, jet: Jet) -> Jet:
     activation = _activation(module)
     if activation is not None:
         return activated(jet, activation)
-    rule: Any = getattr(type(module), "forward_jet", None)
+    rule = _rule(module, "forward_jet")
     if rule is None:
         raise Unsupported(type(module).__name__)
     found = rule(module, jet)
@@ -239,6 +278,9 @@ def act(module: nn.Module, jet: Jet) -> Jet:
 
 def linear(jet: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
     """The jet of W z + b: (.., in) to (.., out), by ``weight`` (out, in) and ``bias`` (out,)."""
+    width, inputs = jet.components.shape[-1], weight.shape[1]
+    if width != inputs:
+        fail("jet", f"{inputs} outputs, as many as the layer has inputs", f"{width}")
     components = torch.matmul(jet.components, weight.t())
     if bias is not None:
         # Autocast lowers the product alone.
@@ -253,6 +295,7 @@ def activated(jet: Jet, activation: Activation) -> Jet:
     if narrow is not None:
         z = z.float()
     kind, slope, scale, beta = activation
+    _check_slope(activation, z.shape[-1])
     if slope is not None:
         z = z * (scale * slope.to(z.dtype))
     elif scale != 1.0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from colloc._checks import fail_type
@@ -34,4 +35,7 @@ class Residual(nn.Module):
 
     def forward_jet(self, jet: Jet) -> Jet:
         """The same of a jet."""
-        return jet + act(self.module, jet)
+        added = act(self.module, jet)
+        # Under autocast the module may give a lower precision than it took.
+        dtype = torch.promote_types(jet.components.dtype, added.components.dtype)
+        return jet.to(dtype) + added.to(dtype)

@@ -117,6 +117,36 @@ def register_backend_select(op: Any, device_argument: int) -> None:
 below_autograd = torch._C._AutoDispatchBelowAutograd
 
 
+def one_by_one(op: Any) -> Any:
+    """The vmap rule of an op whose examples are run one after the other.
+
+    Arguments and results may be tensors and lists of tensors.
+    """
+
+    def pick(value: Any, dim: Any, i: int) -> Any:
+        if isinstance(value, (list, tuple)) and isinstance(dim, (list, tuple)):
+            return [pick(one, d, i) for one, d in zip(value, dim, strict=True)]
+        return (
+            value.select(dim, i) if isinstance(value, torch.Tensor) and dim is not None else value
+        )
+
+    def stack(results: list[Any]) -> Any:
+        if isinstance(results[0], torch.Tensor):
+            return torch.stack(results), 0
+        pairs = [stack(list(parts)) for parts in zip(*results, strict=True)]
+        kind = type(results[0])
+        return kind(value for value, _ in pairs), kind(dim for _, dim in pairs)
+
+    def rule(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        results = []
+        for i in range(info.batch_size):
+            example = (pick(v, d, i) for v, d in zip(inputs, in_dims, strict=True))
+            results.append(op(*example))
+        return stack(results)
+
+    return rule
+
+
 class DifferentiableOp:
     """A compiled op with its autograd and vmap rules, callable from every transform.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from colloc._checks import check_choice, check_int, fail, fail_type
-from colloc.ops._registration import library
+from colloc.ops._registration import formula_needed, one_by_one
 from colloc.ops.adaptive_activation import KINDS
 
 #: Orders of a jet as the ops name them, the smallest first.
@@ -61,7 +61,8 @@ def jet_activation(
 
     Raises:
         ValueError, TypeError: an unknown kind or order, n out of range, y of another shape.
-        RuntimeError: a beta that is missing or not wanted, of another shape, dtype or device.
+        RuntimeError: a beta that is missing or not wanted, of another shape, dtype or device; a
+            second derivative; forward mode or a ``torch.func`` transform.
 
     Example:
         >>> y = torch.randn(100, 4, 64)  # value, two first derivatives, Laplacian
@@ -76,7 +77,38 @@ def jet_activation(
     size = jet_size(str(order), n)
     if y.ndim != 3 or y.shape[1] != size:
         fail("y", f"a tensor of shape (N, {size}, W) for order {order!r} in {n} inputs", y)
-    return forward(y, None, None, beta, kind, str(order), n)
+    if torch.compiler.is_compiling():
+        return forward(y, None, None, beta, kind, str(order), n)
+    if formula_needed(y.device) or torch._C._are_functorch_transforms_active():
+        raise RuntimeError(
+            "jet_activation: expected plain reverse-mode autograd on a CPU or GPU, got forward "
+            f"mode, torch.func, or {y.device}. Use colloc.jet, or colloc.jets.compose on a jet."
+        )
+    return _JetActivation.apply(y, beta, kind, str(order), n)
+
+
+class _JetActivation(torch.autograd.Function):
+    """Once differentiable, and loud about it."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, y: Tensor, beta: Tensor | None, kind: str, order: str, n: int
+    ) -> Tensor:
+        ctx.save_for_backward(y, beta)
+        ctx.rest = (kind, order, n)
+        return forward(y, None, None, beta, kind, order, n)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        if torch.is_grad_enabled():  # create_graph=True: the gradients would lack their graph
+            raise RuntimeError(
+                "jet_activation: expected one differentiation, got create_graph=True. Use "
+                "colloc.jet, whose gradients can be differentiated again."
+            )
+        y, beta = ctx.saved_tensors
+        by_y, _, by_beta = backward(grad, y, None, None, beta, *ctx.rest)
+        need_y, need_beta = ctx.needs_input_grad[:2]
+        return by_y if need_y else None, by_beta.sum(0) if need_beta else None, None, None, None
 
 
 # ---- fake tensors -------------------------------------------------------------------------
@@ -160,25 +192,6 @@ torch.library.register_autograd("colloc::jet_activation", _gradients, setup_cont
 # ---- vmap ---------------------------------------------------------------------------------
 
 
-def _one_by_one(op: Any) -> Any:
-    """The rule of an op whose examples are run one after the other."""
-
-    def rule(info: Any, in_dims: Any, *inputs: Any) -> Any:
-        results = []
-        for i in range(info.batch_size):
-            example = [
-                value.select(dim, i) if isinstance(value, Tensor) and dim is not None else value
-                for value, dim in zip(inputs, in_dims, strict=True)
-            ]
-            results.append(op(*example))
-        if isinstance(results[0], Tensor):
-            return torch.stack(results), 0
-        stacked = tuple(torch.stack(parts) for parts in zip(*results, strict=True))
-        return stacked, (0,) * len(stacked)
-
-    return rule
-
-
 forward = torch.ops.colloc.jet_activation.default
 backward = torch.ops.colloc.jet_activation_backward.default
 tangent = torch.ops.colloc.jet_activation_tangent.default
@@ -187,6 +200,6 @@ for _op, _name in (
     (backward, "jet_activation_backward"),
     (tangent, "jet_activation_tangent"),
 ):
-    torch.library.register_vmap(f"colloc::{_name}", _one_by_one(_op))
+    torch.library.register_vmap(f"colloc::{_name}", one_by_one(_op))
 
-__all__ = ["JET_ORDERS", "MAX_JET_INPUTS", "jet_activation", "jet_size", "library"]
+__all__ = ["JET_ORDERS", "MAX_JET_INPUTS", "jet_activation", "jet_size"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from colloc.ops import _mlp_jet_layers as layers
 from colloc.ops._mlp_jet_layers import Adjoint, Mlp
-from colloc.ops._registration import below_autograd, library
+from colloc.ops._registration import below_autograd, library, one_by_one
 from colloc.ops.jet_activation import MAX_JET_INPUTS
 
 #: Above this width the products of a tile are no faster than those of a layer.
@@ -185,5 +185,9 @@ for _name in ("mlp_jet_tiled", "mlp_jet_layers"):
         _make_gradients(getattr(torch.ops.colloc, f"{_name}_backward").default),
         setup_context=_setup,
     )
+    for _op in (_name, f"{_name}_backward"):
+        torch.library.register_vmap(
+            f"colloc::{_op}", one_by_one(getattr(torch.ops.colloc, _op).default)
+        )
 
 __all__ = ["MAX_JET_INPUTS", "Adjoint", "Mlp", "adjoint", "backward", "forward", "tangent"]
