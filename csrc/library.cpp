@@ -45,6 +45,8 @@ STABLE_TORCH_LIBRARY(colloc, m) {
       "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask) "
       "-> (Tensor, Tensor[], Tensor[], Tensor[])");
   m.def("has_tiled_mlp_jet() -> bool");
+  // Frees the memory that is held for the next jet's `kept`.
+  m.def("release_jet_memory() -> ()");
   // The same layer by layer, from the ops above and torch's matrix products; implemented in
   // python/colloc/ops/_mlp_jet_layers.py.
   m.def(

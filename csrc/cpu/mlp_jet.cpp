@@ -213,4 +213,5 @@ STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) {
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CompositeExplicitAutograd, m) {
   m.impl("has_tiled_mlp_jet", TORCH_BOX(&colloc::available));
+  m.impl("release_jet_memory", TORCH_BOX(&colloc::pool_release));
 }

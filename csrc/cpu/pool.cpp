@@ -33,6 +33,17 @@ struct Pool {
     held.erase(best);
     return block;
   }
+
+  // Frees the oldest until no more than `bytes` are held.
+  void shrink(size_t bytes) {
+    while (held_bytes > bytes) {
+      void* oldest = held.front();
+      held.pop_front();
+      held_bytes -= sizes[oldest];
+      sizes.erase(oldest);
+      std::free(oldest);
+    }
+  }
 };
 
 Pool& pool() {
@@ -59,13 +70,7 @@ void pool_give(void* block) {
   const std::lock_guard<std::mutex> lock(p.mutex);
   const size_t size = p.sizes[block];
   // What does not fit any more pushes out the oldest.
-  while (!p.held.empty() && p.held_bytes + size > most_held) {
-    void* oldest = p.held.front();
-    p.held.pop_front();
-    p.held_bytes -= p.sizes[oldest];
-    p.sizes.erase(oldest);
-    std::free(oldest);
-  }
+  p.shrink(size < most_held ? most_held - size : 0);
   if (size > most_held) {
     p.sizes.erase(block);
     std::free(block);
@@ -73,6 +78,12 @@ void pool_give(void* block) {
   }
   p.held.push_back(block);
   p.held_bytes += size;
+}
+
+void pool_release() {
+  Pool& p = pool();
+  const std::lock_guard<std::mutex> lock(p.mutex);
+  p.shrink(0);
 }
 
 }  // namespace colloc

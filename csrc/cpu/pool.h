@@ -14,4 +14,7 @@ void* pool_take(size_t bytes);
 // Gives a block back; some are held for the next pool_take (at most 128 MiB in all).
 void pool_give(void* block);
 
+// Frees what is held.
+void pool_release();
+
 }  // namespace colloc

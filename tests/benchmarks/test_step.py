@@ -19,13 +19,12 @@ from benchmarks.step import (
     EAGER,
     OURS,
     TAYLOR,
-    PeakMemory,
     Step,
     compiler,
     difference,
-    memory_table,
     prepare,
 )
+from benchmarks.step_memory import PeakMemory, memory_table
 
 
 def contenders(name: str, layers: int | None = None) -> benchmark.Contenders:

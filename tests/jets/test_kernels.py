@@ -7,6 +7,7 @@ import io
 import itertools
 import pickle
 import warnings
+from pathlib import Path
 
 import colloc as cc
 import pytest
@@ -577,3 +578,25 @@ def test_parts_that_do_not_fit():
     net = nn.Sequential(nn.Linear(2, 1), cc.nn.AdaptiveActivation("tanh", features=8))
     with pytest.raises(ValueError, match="slope: expected one value or 1"):
         cc.jet(net, x)
+
+
+def test_memory_is_used_again_and_released():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    net, x = network(2, 1, 128, 4, "tanh", dtype=torch.float32), torch.rand(8000, 2)
+
+    def step():
+        jet = cc.jet(net, x, "laplacian")
+        kept = jet.components.grad_fn.next_functions[0][0].saved_tensors[1]
+        jet.laplacian.square().mean().backward()
+        return kept.data_ptr()
+
+    first = step()
+    assert step() == first  # the same memory, given back after the backward
+    before = resident()
+    cc.jets.release_memory()
+    assert before - resident() > 30 << 20
+    both = [cc.jet(net, x, "laplacian") for _ in range(2)]  # two at a time do not share it
+    gradients = [torch.autograd.grad(jet.laplacian.sum(), net[0].weight)[0] for jet in both]
+    assert torch.equal(*gradients)

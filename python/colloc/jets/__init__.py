@@ -28,7 +28,7 @@ from colloc.jets.functions import (
     tanh,
 )
 from colloc.jets.layout import ORDERS, Order, check_order
-from colloc.jets.mlp import set_memory_budget
+from colloc.jets.mlp import release_memory, set_memory_budget
 from colloc.jets.modules import Activation
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "log1p",
     "power",
     "reciprocal",
+    "release_memory",
     "set_memory_budget",
     "sigmoid",
     "sin",

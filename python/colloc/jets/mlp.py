@@ -52,6 +52,15 @@ def set_memory_budget(size: int, device: str = "cpu") -> int:
     return before
 
 
+def release_memory() -> None:
+    """Free the memory that the CPU ops hold for the next jet (at most 128 MiB).
+
+    What a jet keeps for its backward is taken from a pool and given back to it after the
+    backward, since the system clears large memory each time that it hands it out.
+    """
+    torch.ops.colloc.release_jet_memory()
+
+
 class Parameters(NamedTuple):
     """The parameters of a multilayer perceptron; absent biases and betas are None."""
 
