@@ -6,27 +6,13 @@
 
 #include "common/jet_arguments.h"
 #include "common/launch.cuh"
+#include "common/optional_tensor.h"
 #include "cuda/jet_activation_body.h"
 
 namespace colloc {
 namespace {
 
-using Optional = std::optional<Tensor>;
 using torch::stable::accelerator::DeviceGuard;
-
-Optional dense(const Optional& tensor) {
-  return tensor ? Optional(torch::stable::contiguous(*tensor)) : tensor;
-}
-
-template <typename T>
-const T* data(const Optional& tensor) {
-  return tensor ? static_cast<const T*>(tensor->const_data_ptr()) : nullptr;
-}
-
-template <typename T>
-T* mutable_data(const Optional& tensor) {
-  return tensor ? static_cast<T*>(tensor->mutable_data_ptr()) : nullptr;
-}
 
 // Everything that one of the three ops reads and writes; what it does not is empty.
 struct Call {

@@ -70,13 +70,19 @@ class Parameters(NamedTuple):
     kinds: list[str]
 
 
+def plain_formula_serves(x: Tensor, inputs: int) -> bool:
+    """Whether jets in ``inputs`` inputs must be made by plain torch: the ops have no kernel for
+    them, no forward mode, and no rules of ``torch.func``."""
+    if inputs > MAX_JET_INPUTS or x.device.type == "meta" or formula_needed(x.device):
+        return True
+    return bool(torch._C._are_functorch_transforms_active())
+
+
 def mlp_components(parameters: Parameters, x: Tensor, order: Order, wrt: tuple[int, ...]) -> Tensor:
     """Packed jet components (K, N, m) at ``x`` (N, d), by the kernels where they serve."""
     weights, biases, betas, kinds = parameters
     axes = wrt if order != 0 else wrt[:1]
-    if len(axes) > MAX_JET_INPUTS or formula_needed(x.device) or x.device.type == "meta":
-        return _formula(x, weights, biases, betas, kinds, order, axes)
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+    if plain_formula_serves(x, len(axes)):
         return _formula(x, weights, biases, betas, kinds, order, axes)
     empty = x.new_empty(0)
     tensors = [*weights, *(empty if b is None else b for b in biases)]
@@ -107,6 +113,7 @@ def _kept_points(net: Mlp) -> int:
 class _MlpJet(torch.autograd.Function):
     """The ops outside of torch.compile: less overhead, and second derivatives."""
 
+    # torch types both as (ctx, *args): naming the arguments is what mypy minds.
     @staticmethod
     def forward(  # type: ignore[override]
         ctx: Any,

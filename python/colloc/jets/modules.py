@@ -18,9 +18,13 @@ from colloc._checks import fail, fail_type
 from colloc.jets import algebra
 from colloc.jets.container import Jet
 from colloc.jets.layout import Order
-from colloc.jets.mlp import Parameters, activation_rule, mlp_components
-from colloc.ops._registration import below_autograd, formula_needed
-from colloc.ops.jet_activation import MAX_JET_INPUTS
+from colloc.jets.mlp import (
+    Parameters,
+    activation_rule,
+    mlp_components,
+    plain_formula_serves,
+)
+from colloc.ops._registration import below_autograd
 from colloc.ops.jet_activation import backward as activation_backward
 from colloc.ops.jet_activation import forward as activation_forward
 
@@ -307,10 +311,7 @@ def activated(jet: Jet, activation: Activation) -> Jet:
 
 
 def _activated(z: Tensor, kind: str, jet: Jet, beta: Tensor | None) -> Tensor:
-    plain = formula_needed(z.device) or z.device.type == "meta"
-    if not torch.compiler.is_compiling():
-        plain = plain or torch._C._are_functorch_transforms_active()
-    if plain or jet.layout.n > MAX_JET_INPUTS:
+    if plain_formula_serves(z, jet.layout.n):
         return algebra.chain(z, activation_rule(kind, beta), jet.layout)
     y, n = z.transpose(0, 1), jet.layout.n
     if torch.compiler.is_compiling():
@@ -321,6 +322,7 @@ def _activated(z: Tensor, kind: str, jet: Jet, beta: Tensor | None) -> Tensor:
 class _Activated(torch.autograd.Function):
     """The op outside of torch.compile: less overhead, and second derivatives."""
 
+    # torch types both as (ctx, *args): naming the arguments is what mypy minds.
     @staticmethod
     def forward(  # type: ignore[override]
         ctx: Any, y: Tensor, beta: Tensor | None, kind: str, order: Order, n: int

@@ -90,6 +90,7 @@ def jet_activation(
 class _JetActivation(torch.autograd.Function):
     """Once differentiable, and loud about it."""
 
+    # torch types both as (ctx, *args): naming the arguments is what mypy minds.
     @staticmethod
     def forward(  # type: ignore[override]
         ctx: Any, y: Tensor, beta: Tensor | None, kind: str, order: str, n: int

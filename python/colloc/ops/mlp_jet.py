@@ -71,45 +71,34 @@ def tangent(net: Mlp, change: Mlp) -> Tensor:
 # ---- the ops ------------------------------------------------------------------------------
 
 
-def _forward_fake(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    betas: Sequence[Tensor],
-    kinds: Sequence[int],
-    order: str,
-    wrt: Sequence[int],
-    kept_points: int,
-) -> tuple[Tensor, Tensor]:
-    net = Mlp(x, weights, biases, betas, kinds, order, wrt)
-    out = x.new_empty((x.shape[0], net.size, weights[-1].shape[0]))
-    return out, x.new_empty((kept_points, net.kept_per_point))
+# Every op takes the fields of Mlp one by one, see csrc/library.cpp.
+
+
+def _forward_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
+    *parts, kept_points = arguments
+    net = Mlp(*parts)
+    out = net.x.new_empty((net.x.shape[0], net.size, net.weights[-1].shape[0]))
+    return out, net.x.new_empty((kept_points, net.kept_per_point))
 
 
 def _backward_fake(
-    grad: Tensor,
-    kept: Tensor,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    betas: Sequence[Tensor],
-    kinds: Sequence[int],
-    order: str,
-    wrt: Sequence[int],
-    mask: int,
+    grad: Tensor, kept: Tensor, *arguments: Any
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    *parts, mask = arguments
+    net = Mlp(*parts)
+
     def like(wanted: int, tensor: Tensor) -> Tensor:
         return tensor.new_empty(tensor.shape if wanted else (0,))
 
     def each(tensors: Sequence[Tensor]) -> list[Tensor]:
         return [like(mask >> (1 + layer) & 1, t) for layer, t in enumerate(tensors)]
 
-    return like(mask & 1, x), each(weights), each(biases), each(betas)
+    return like(mask & 1, net.x), each(net.weights), each(net.biases), each(net.betas)
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
     x, weights, biases, betas, ctx.kinds, ctx.order, ctx.wrt, _ = inputs
-    ctx.counts = [len(weights), len(biases), len(betas)]
+    ctx.counts = [len(weights), len(biases)]
     ctx.save_for_backward(x, output[1], *weights, *biases, *betas)
     ctx.set_materialize_grads(False)
 
@@ -138,7 +127,7 @@ def wanted_gradients(found: Any, need: Any) -> Any:
 def _make_gradients(backward_op: Any) -> Any:
     def gradients(ctx: Any, grad: Tensor | None, _: Any) -> Any:
         x, kept, *rest = ctx.saved_tensors
-        first, second, _third = ctx.counts
+        first, second = ctx.counts
         weights, biases = rest[:first], rest[first : first + second]
         betas = rest[first + second :]
         if grad is None:
@@ -151,21 +140,13 @@ def _make_gradients(backward_op: Any) -> Any:
     return gradients
 
 
-def _layers_forward(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    betas: Sequence[Tensor],
-    kinds: Sequence[int],
-    order: str,
-    wrt: Sequence[int],
-    kept_points: int,
-) -> tuple[Tensor, Tensor]:
-    return layers.forward(Mlp(x, weights, biases, betas, kinds, order, wrt), kept_points)
+def _layers_forward(*arguments: Any) -> tuple[Tensor, Tensor]:
+    *parts, kept_points = arguments
+    return layers.forward(Mlp(*parts), kept_points)
 
 
-def _layers_backward(grad: Tensor, kept: Tensor, *net: Any) -> Any:
-    *parts, mask = net
+def _layers_backward(grad: Tensor, kept: Tensor, *arguments: Any) -> Any:
+    *parts, mask = arguments
     return layers.backward(Mlp(*parts), grad, kept, mask)
 
 
