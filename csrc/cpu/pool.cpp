@@ -2,7 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <cstdlib>
 #include <list>
 #include <mutex>
 #include <unordered_map>
@@ -12,6 +11,19 @@ namespace {
 
 constexpr size_t page = size_t(1) << 21;  // a huge page
 constexpr size_t most_held = size_t(128) << 20;
+
+// From the system itself, so that what is freed goes back to it: malloc may keep it for itself.
+void* map(size_t bytes) {
+  void* mapped =
+      mmap(nullptr, bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  char* start = static_cast<char*>(mapped);
+  const size_t before = (page - reinterpret_cast<size_t>(start) % page) % page;
+  if (before > 0) munmap(start, before);
+  if (before < page) munmap(start + before + bytes, page - before);
+  madvise(start + before, bytes, MADV_HUGEPAGE);
+  return start + before;
+}
 
 struct Pool {
   std::mutex mutex;
@@ -34,14 +46,18 @@ struct Pool {
     return block;
   }
 
+  void drop(void* block) {
+    munmap(block, sizes[block]);
+    sizes.erase(block);
+  }
+
   // Frees the oldest until no more than `bytes` are held.
   void shrink(size_t bytes) {
     while (held_bytes > bytes) {
       void* oldest = held.front();
       held.pop_front();
       held_bytes -= sizes[oldest];
-      sizes.erase(oldest);
-      std::free(oldest);
+      drop(oldest);
     }
   }
 };
@@ -58,9 +74,8 @@ void* pool_take(size_t bytes) {
   Pool& p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
   if (void* block = p.find(bytes)) return block;
-  void* block = std::aligned_alloc(page, bytes);
+  void* block = map(bytes);
   if (block == nullptr) return nullptr;
-  madvise(block, bytes, MADV_HUGEPAGE);
   p.sizes[block] = bytes;
   return block;
 }
@@ -72,8 +87,7 @@ void pool_give(void* block) {
   // What does not fit any more pushes out the oldest.
   p.shrink(size < most_held ? most_held - size : 0);
   if (size > most_held) {
-    p.sizes.erase(block);
-    std::free(block);
+    p.drop(block);
     return;
   }
   p.held.push_back(block);
