@@ -3,7 +3,8 @@
 set(COLLOC_KERNELS
   csrc/cpu/kernels/halton.cpp
   csrc/cpu/kernels/adaptive_activation.cpp
-  csrc/cpu/kernels/jet.cpp)
+  csrc/cpu/kernels/jet_double.cpp
+  csrc/cpu/kernels/jet_float.cpp)
 
 # Never -ffast-math: it breaks magic-number rounding, and its start-up object flushes
 # denormals for the whole process.

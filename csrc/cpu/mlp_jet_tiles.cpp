@@ -10,9 +10,9 @@
 namespace colloc {
 namespace {
 
-constexpr int64_t cache_values = 16384;  // of one jet of a tile: a few fit the second cache
-constexpr int64_t fewest_rows = 64, most_rows = 512;
+constexpr int64_t most_rows = 256;  // of a jet in a tile
 constexpr int64_t fewest_points = 32, tiles_wanted = 8;
+constexpr int64_t most_sums = int64_t{512} << 20;  // bytes of all threads' sums of gradients
 
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
@@ -284,11 +284,8 @@ int64_t TiledNetwork<T>::kept_per_point() const {
 
 template <typename T>
 int64_t TiledNetwork<T>::tile_points() const {
-  int64_t widest = 1;
-  for (const auto& layer : layers) widest = std::max(widest, layer.out);
-  const int64_t rows = std::clamp(cache_values / widest, fewest_rows, most_rows);
   const int64_t shared = std::max(fewest_points, (points + tiles_wanted - 1) / tiles_wanted);
-  return std::max<int64_t>(1, std::min(rows / size, shared));
+  return std::max<int64_t>(1, std::min(most_rows / size, shared));
 }
 
 template <typename T>
@@ -316,7 +313,10 @@ void TiledNetwork<T>::backward(const T* grad, const T* kept, int64_t kept_points
   const Walk<T> walk(*this);
   const BackwardWalk<T> back(*this, walk, gradients);
   const int64_t each = tile_points(), tiles = (points + each - 1) / each;
-  const int64_t threads = threads_for(tiles);
+  int64_t values = 1;
+  for (const auto& layer : layers) values += layer.out * layer.in;
+  const int64_t most_threads = most_sums / (values * static_cast<int64_t>(sizeof(T)));
+  const int64_t threads = std::clamp<int64_t>(most_threads, 1, threads_for(tiles));
   std::vector<Sums<T>> sums(threads, Sums<T>(*this, gradients));
   for_tiles(tiles, threads, [&](int64_t thread, int64_t begin, int64_t end) {
     Arena<T> arena(back.scratch() + Arena<T>::rounded(each * kept_per_point()) +

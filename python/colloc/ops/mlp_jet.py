@@ -17,14 +17,23 @@ from colloc.ops._mlp_jet_layers import Adjoint, Mlp
 from colloc.ops._registration import below_autograd, library, one_by_one
 from colloc.ops.jet_activation import MAX_JET_INPUTS
 
-#: Above this width the products of a tile are no faster than those of a layer.
-WIDEST_TILED = 384
+#: Above this width the products of a tile are no faster than those of a layer; above the first
+#: one they are only where there are enough rows (a row: one component of one point).
+ALWAYS_TILED, WIDEST_TILED, FEWEST_ROWS = 384, 1024, 2048
+
+#: Every thread has sums of all gradients: bytes of a wide network's weights.
+_MOST_WEIGHTS = 32 << 20
 
 
 def tiled(net: Mlp) -> bool:
     """Whether the tiled op is there for this network, and the faster one."""
     widest = max(*net.widths, net.weights[-1].shape[0])
-    return net.x.device.type == "cpu" and widest <= WIDEST_TILED and _has_tiled
+    if net.x.device.type != "cpu" or widest > WIDEST_TILED or not _has_tiled:
+        return False
+    if widest <= ALWAYS_TILED:
+        return True
+    size = sum(weight.numel() for weight in net.weights) * net.x.element_size()
+    return size <= _MOST_WEIGHTS and net.x.shape[0] * net.size >= FEWEST_ROWS
 
 
 def forward(net: Mlp, kept_points: int) -> tuple[Tensor, Tensor]:

@@ -1,3 +1,6 @@
+// The jets' loops, for one dtype a file: both take long to compile.
+#pragma once
+
 #include "math/jet.h"
 
 #include "cpu/kernels/kernels.h"
@@ -347,23 +350,9 @@ void run(const JetRows<T>& rows, Work work) {
 }
 
 template <typename T>
-void forward(const JetRows<T>& rows) {
-  run(rows, Work::compose);
-}
-
-template <typename T>
-void backward(const JetRows<T>& rows) {
-  run(rows, Work::adjoint);
-}
-
-template <typename T>
-void tangent_of(const JetRows<T>& rows) {
-  run(rows, Work::tangent);
-}
+constexpr JetKernels<T> jet_kernels = {[](const JetRows<T>& rows) { run(rows, Work::compose); },
+                                       [](const JetRows<T>& rows) { run(rows, Work::adjoint); },
+                                       [](const JetRows<T>& rows) { run(rows, Work::tangent); }};
 
 }  // namespace
-
-const JetKernels<float> jet_float = {forward<float>, backward<float>, tangent_of<float>};
-const JetKernels<double> jet_double = {forward<double>, backward<double>, tangent_of<double>};
-
 }  // namespace colloc::COLLOC_CAPABILITY
