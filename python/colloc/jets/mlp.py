@@ -24,7 +24,7 @@ _VARIABLE = "COLLOC_JET_MEMORY"
 def _default_budget() -> dict[str, int]:
     text = os.environ.get(_VARIABLE, "").strip()
     if not text:
-        return {"cpu": 128 * _MIB, "cuda": 2048 * _MIB}
+        return {"cpu": 112 * _MIB, "cuda": 2048 * _MIB}
     if not text.isdecimal():
         fail(_VARIABLE, "a whole number of MiB, at least 0", repr(text), "Unset it.")
     return dict.fromkeys(("cpu", "cuda"), int(text) * _MIB)
@@ -37,7 +37,7 @@ def set_memory_budget(size: int, device: str = "cpu") -> int:
     """How many bytes a jet may keep for its backward; returns the value before.
 
     Above it the pre-activations are computed again in the backward, for as many of the points as
-    do not fit: about a third more work for those. The default is 128 MiB on the CPU and 2 GiB
+    do not fit: about a third more work for those. The default is 112 MiB on the CPU and 2 GiB
     on a GPU (``COLLOC_JET_MEMORY`` in MiB, read at import, sets both).
 
     Args:
