@@ -317,3 +317,31 @@ TWO, THREE = cc.jets.cat([U, U]), cc.jets.cat([U, U, U])
 def test_errors(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("order", [1, "laplacian", 2, "grad_laplacian", 3])
+def test_derivative_of_a_jet(order, n):
+    torch.manual_seed(0)
+    net = cc.nn.MLP(n, 2, hidden_features=8, hidden_layers=2, dtype=torch.float64)
+    x = torch.randn(5, n, dtype=torch.float64)
+    u = cc.jet(net, x, order=order)
+    full = cc.jet(net, x, order=3)
+    for i in range(n):
+        found = u.differentiate(i)
+        torch.testing.assert_close(found.value, full.d(i))
+        if found.order != 0:
+            torch.testing.assert_close(found.grad, full.hess[:, :, i])
+        if found.layout.has_laplacian:
+            torch.testing.assert_close(found.laplacian, full.grad_laplacian[:, :, i])
+        if found.order == 2:
+            torch.testing.assert_close(found.hess, full.third[:, :, i])
+
+
+def test_derivative_of_a_jet_refuses():
+    net = cc.nn.MLP(2, 1, hidden_features=8, hidden_layers=2)
+    x = torch.randn(5, 2)
+    with pytest.raises(ValueError, match="order"):
+        cc.jet(net, x, order=0).differentiate(0)
+    with pytest.raises(ValueError, match="wrt"):
+        cc.jet(net, x, order=2, wrt=(1,)).differentiate(0)

@@ -140,6 +140,33 @@ def truncated(components: Tensor, form: Layout, order: Order) -> tuple[Tensor, L
     return components[: target.size], target
 
 
+#: The order of a derivative's jet, where inputs are several; in one input the Laplacian is the
+#: second derivative.
+_DERIVATIVE: dict[Order, Order] = {
+    1: 0,
+    "laplacian": 0,
+    2: 1,
+    "grad_laplacian": "laplacian",
+    3: 2,
+}
+
+
+def derivative_order(order: Order, n: int) -> Order:
+    """The order of jet that the derivatives of an ``order`` jet in n inputs have."""
+    return 1 if order == "laplacian" and n == 1 else _DERIVATIVE[order]
+
+
+def derivative(components: Tensor, form: Layout, axis: int) -> tuple[Tensor, Layout]:
+    """The jet of the derivative by local ``axis``, and its layout."""
+    target = known_layout(derivative_order(form.order, form.n), form.n)
+    picked = [0] * target.size
+    for axes, position in target.positions.items():
+        picked[position] = form.positions[tuple(sorted((*axes, axis)))]
+    if target.laplacian is not None and form.grad_laplacian is not None:
+        picked[target.laplacian] = form.grad_laplacian + axis
+    return torch.stack([components[position] for position in picked]), target
+
+
 def product(a: Tensor, b: Tensor, form: Layout) -> Tensor:
     """Leibniz' rule: lap(a b) = a lap b + 2 grad a . grad b + b lap a, and so on."""
     left, right = blocks(a, form), blocks(b, form)

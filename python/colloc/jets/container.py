@@ -184,6 +184,22 @@ class Jet:
             fail("order", f"one up to the jet's own, {self.order!r}", repr(order), fix)
         return self._like(*algebra.truncated(self._components, self._layout, order))
 
+    def differentiate(self, index: int) -> Jet:
+        """The jet of the derivative by input ``index``, of the order that this jet can give.
+
+        From 1 and "laplacian" that is 0, from 2 it is 1, from "grad_laplacian" it is
+        "laplacian", from 3 it is 2. An order-0 jet, or an input not in ``wrt``, is a ValueError.
+        """
+        if self.order == 0:
+            self._missing("differentiate", "1")
+        number = check_int("differentiate", index, minimum=0, maximum=self._inputs - 1)
+        if number not in self._wrt:
+            fail("differentiate", f"an input among wrt = {self._wrt}", str(number))
+        components, form = algebra.derivative(
+            self._components, self._layout, self._wrt.index(number)
+        )
+        return self._like(components, form)
+
     def detach(self) -> Jet:
         """The same jet without a graph."""
         return self._like(self._components.detach())
