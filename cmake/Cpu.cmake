@@ -3,6 +3,8 @@
 set(COLLOC_KERNELS
   csrc/cpu/kernels/halton.cpp
   csrc/cpu/kernels/adaptive_activation.cpp
+  csrc/cpu/kernels/distance_double.cpp
+  csrc/cpu/kernels/distance_float.cpp
   csrc/cpu/kernels/jet_double.cpp
   csrc/cpu/kernels/jet_float.cpp)
 
@@ -25,6 +27,7 @@ add_library(colloc_ops SHARED
   csrc/cpu/halton.cpp
   csrc/cpu/adaptive_activation.cpp
   csrc/cpu/blas.cpp
+  csrc/cpu/distance.cpp
   csrc/cpu/jet_activation.cpp
   csrc/cpu/mlp_jet.cpp
   csrc/cpu/mlp_jet_tiles.cpp

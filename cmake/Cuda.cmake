@@ -3,6 +3,7 @@
 set(COLLOC_CUDA_SOURCES
   csrc/cuda/halton.cu
   csrc/cuda/adaptive_activation.cu
+  csrc/cuda/distance.cu
   csrc/cuda/jet_activation.cu)
 set(COLLOC_CUDA_STATUS "")
 

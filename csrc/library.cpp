@@ -56,4 +56,10 @@ STABLE_TORCH_LIBRARY(colloc, m) {
       "mlp_jet_layers_backward(Tensor grad, Tensor kept, Tensor x, Tensor[] weights, "
       "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask) "
       "-> (Tensor, Tensor[], Tensor[], Tensor[])");
+
+  // The distance function phi of plane pieces (P, 16), rows of csrc/math/distance.h, at x (N, 2):
+  // its jet (K, N). piece: the piece that a point is known to lie on, -1 for none.
+  m.def(
+      "distance(Tensor x, Tensor pieces, Tensor? piece, int m, float length, str order) "
+      "-> Tensor");
 }

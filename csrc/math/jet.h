@@ -162,6 +162,49 @@ COLLOC_HD void jet_compose(const T* y, const T* f, T* h) {
   }
 }
 
+// h = a b, by Leibniz' rule.
+template <JetOrder O, int n, typename T>
+COLLOC_HD void jet_multiply(const T* a, const T* b, T* h) {
+  using Form = JetForm<O, n>;
+  h[0] = a[0] * b[0];
+  unroll<1, Form::size>(
+      [&](auto c) COLLOC_INLINE_LAMBDA { h[c] = a[0] * b[c] + a[c] * b[0]; });
+  if constexpr (Form::laplacian) {
+    T sum = a[1] * b[1];
+    unroll<1, n>([&](auto i) COLLOC_INLINE_LAMBDA { sum = sum + a[1 + i] * b[1 + i]; });
+    h[Form::trace] = h[Form::trace] + T(2) * sum;
+  }
+  if constexpr (Form::hessian) {
+    unroll<0, n>([&](auto i) COLLOC_INLINE_LAMBDA {
+      unroll<i, n>([&](auto j) COLLOC_INLINE_LAMBDA {
+        constexpr int ij = Form::second(i, j);
+        h[ij] = h[ij] + (a[1 + i] * b[1 + j] + a[1 + j] * b[1 + i]);
+      });
+    });
+  }
+  if constexpr (Form::grad_laplacian) {
+    // d_k lap(ab) adds a_k lap b + b_k lap a + 2 sum_i (a_ik b_i + a_i b_ik)
+    const T trace_a = hessian_trace<Form, n>(a), trace_b = hessian_trace<Form, n>(b);
+    unroll<0, n>([&](auto k) COLLOC_INLINE_LAMBDA {
+      const T across = hessian_row<Form, n>(b + 1, a, k) + hessian_row<Form, n>(a + 1, b, k);
+      h[Form::slope(k)] = h[Form::slope(k)] + (a[1 + k] * trace_b + b[1 + k] * trace_a) +
+                          (across + across);
+    });
+  }
+  if constexpr (Form::third) {
+    unroll<0, n>([&](auto i) COLLOC_INLINE_LAMBDA {
+      unroll<i, n>([&](auto j) COLLOC_INLINE_LAMBDA {
+        unroll<j, n>([&](auto k) COLLOC_INLINE_LAMBDA {
+          constexpr int ijk = Form::third_at(i, j, k);
+          constexpr int ij = Form::second(i, j), ik = Form::second(i, k), jk = Form::second(j, k);
+          h[ijk] = h[ijk] + (a[ij] * b[1 + k] + a[ik] * b[1 + j] + a[jk] * b[1 + i]) +
+                   (b[ij] * a[1 + k] + b[ik] * a[1 + j] + b[jk] * a[1 + i]);
+        });
+      });
+    });
+  }
+}
+
 // dy = the gradient of sum_c g_c h_c by y, h as above; f up to the derivative degree + 1.
 //
 // With h_c = f1 y_c + f2 B_c + f3 C_c the value's part is f1 g_0 + f2 <g, y> + f3 <g, B> +

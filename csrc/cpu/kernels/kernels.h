@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "math/activation.h"
+#include "math/distance.h"
 #include "math/halton.h"
 #include "math/jet.h"
 
@@ -70,6 +71,27 @@ struct JetKernels {
   void (*tangent)(const JetRows<T>& rows);
 };
 
+// Points a block of op distance; a thread's memory has room for count x size x block doubles.
+constexpr int64_t distance_block = 64;
+
+template <typename T>
+struct DistanceRows {
+  math::JetOrder order;
+  const math::Piece* pieces;
+  int64_t count;
+  int m;      // of the R-equivalence
+  T curving;  // k = 1 / length^2
+  int64_t points;
+  const T* x;         // (points, 2)
+  const int64_t* on;  // (points): the piece that a point lies on, -1 for none; may be null
+  T* out;             // (size, points)
+};
+
+// The points begin .. end-1.
+template <typename T>
+using DistanceKernel = void (*)(const DistanceRows<T>& rows, int64_t begin, int64_t end,
+                                void* memory);
+
 #define COLLOC_DECLARE_KERNELS(capability)                  \
   namespace capability {                                    \
   extern const HaltonKernel<float> halton_float;            \
@@ -78,6 +100,8 @@ struct JetKernels {
   extern const ActivationKernels<double> activation_double; \
   extern const JetKernels<float> jet_float;                 \
   extern const JetKernels<double> jet_double;               \
+  extern const DistanceKernel<float> distance_float;        \
+  extern const DistanceKernel<double> distance_double;      \
   }
 
 COLLOC_DECLARE_KERNELS(baseline)

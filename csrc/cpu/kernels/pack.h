@@ -2,6 +2,7 @@
 // that are too large for the compiler's vectoriser are written over it.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 namespace colloc::COLLOC_CAPABILITY {
@@ -30,17 +31,35 @@ struct VectorOf<double> {
 
 template <typename T>
 struct Pack {
+  using Scalar = T;
   static constexpr int64_t lanes = pack_bytes / static_cast<int>(sizeof(T));
   using Vector = typename VectorOf<T>::type;
   Vector v;
 
   Pack() = default;
   COLLOC_PACK_MEMBER Pack(Vector vector) : v(vector) {}
-  COLLOC_PACK_MEMBER Pack(T scalar) : v(Vector{} + scalar) {}
+  // x - 0 is x, where 0 + x would have to be computed: -0 + 0 is 0.
+  COLLOC_PACK_MEMBER Pack(T scalar) : v(scalar - Vector{}) {}
 
   friend COLLOC_PACK_MEMBER Pack operator+(Pack a, Pack b) { return Pack(a.v + b.v); }
+  friend COLLOC_PACK_MEMBER Pack operator-(Pack a, Pack b) { return Pack(a.v - b.v); }
   friend COLLOC_PACK_MEMBER Pack operator*(Pack a, Pack b) { return Pack(a.v * b.v); }
+  friend COLLOC_PACK_MEMBER Pack operator/(Pack a, Pack b) { return Pack(a.v / b.v); }
+  COLLOC_PACK_MEMBER Pack operator-() const { return Pack(-v); }
+
+  // Comparisons give a mask of the lanes for `select`.
+  friend COLLOC_PACK_MEMBER auto operator<(Pack a, Pack b) { return a.v < b.v; }
+  friend COLLOC_PACK_MEMBER auto operator>(Pack a, Pack b) { return a.v > b.v; }
+  friend COLLOC_PACK_MEMBER auto operator<=(Pack a, Pack b) { return a.v <= b.v; }
+  friend COLLOC_PACK_MEMBER auto operator>=(Pack a, Pack b) { return a.v >= b.v; }
+  friend COLLOC_PACK_MEMBER auto operator==(Pack a, Pack b) { return a.v == b.v; }
 };
+
+// a where the mask is set, else b.
+template <typename Mask, typename T>
+COLLOC_PACK Pack<T> select(Mask mask, Pack<T> a, Pack<T> b) {
+  return Pack<T>(mask ? a.v : b.v);
+}
 
 template <typename T>
 COLLOC_PACK Pack<T> load(const T* from) {
@@ -52,6 +71,65 @@ COLLOC_PACK Pack<T> load(const T* from) {
 template <typename T>
 COLLOC_PACK void store(T* to, Pack<T> pack) {
   __builtin_memcpy(to, &pack.v, pack_bytes);
+}
+
+template <typename T>
+COLLOC_PACK Pack<T> absolute(Pack<T> x) {
+  using Bits = decltype(x.v < x.v);
+  const Bits sign = reinterpret_cast<Bits>(Pack<T>(T(-0.0)).v);
+  return Pack<T>(reinterpret_cast<typename Pack<T>::Vector>(reinterpret_cast<Bits>(x.v) & ~sign));
+}
+
+// Two packs of doubles as one of floats.
+COLLOC_PACK Pack<float> narrow(Pack<double> low, Pack<double> high) {
+  typedef float Half __attribute__((vector_size(pack_bytes / 2)));
+  const Half a = __builtin_convertvector(low.v, Half), b = __builtin_convertvector(high.v, Half);
+#if defined(__AVX512F__)
+  return Pack<float>(
+      __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+#elif defined(__AVX__)
+  return Pack<float>(__builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7));
+#else
+  return Pack<float>(__builtin_shufflevector(a, b, 0, 1, 2, 3));
+#endif
+}
+
+// Written as a loop, GCC takes it for eight square roots.
+COLLOC_PACK Pack<float> square_root(Pack<float> x) {
+#if defined(__clang__)
+  return Pack<float>(__builtin_elementwise_sqrt(x.v));
+#elif defined(__AVX512F__)
+  return Pack<float>(__builtin_ia32_sqrtps512_mask(x.v, x.v, -1, 4));
+#elif defined(__AVX__)
+  return Pack<float>(__builtin_ia32_sqrtps256(x.v));
+#elif defined(__SSE2__)
+  return Pack<float>(__builtin_ia32_sqrtps(x.v));
+#else
+  for (int i = 0; i < Pack<float>::lanes; ++i) x.v[i] = __builtin_sqrtf(x.v[i]);
+  return x;
+#endif
+}
+
+COLLOC_PACK Pack<double> square_root(Pack<double> x) {
+#if defined(__clang__)
+  return Pack<double>(__builtin_elementwise_sqrt(x.v));
+#elif defined(__AVX512F__)
+  return Pack<double>(__builtin_ia32_sqrtpd512_mask(x.v, x.v, -1, 4));
+#elif defined(__AVX__)
+  return Pack<double>(__builtin_ia32_sqrtpd256(x.v));
+#elif defined(__SSE2__)
+  return Pack<double>(__builtin_ia32_sqrtpd(x.v));
+#else
+  for (int i = 0; i < Pack<double>::lanes; ++i) x.v[i] = __builtin_sqrt(x.v[i]);
+  return x;
+#endif
+}
+
+// x^exponent, lane by lane: for what is taken once a point.
+template <typename T>
+COLLOC_PACK Pack<T> real_power(Pack<T> x, double exponent) {
+  for (int i = 0; i < Pack<T>::lanes; ++i) x.v[i] = std::pow(x.v[i], static_cast<T>(exponent));
+  return x;
 }
 
 }  // namespace colloc::COLLOC_CAPABILITY
