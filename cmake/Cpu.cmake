@@ -31,7 +31,8 @@ add_library(colloc_ops SHARED
   csrc/cpu/jet_activation.cpp
   csrc/cpu/mlp_jet.cpp
   csrc/cpu/mlp_jet_tiles.cpp
-  csrc/cpu/pool.cpp)
+  csrc/cpu/pool.cpp
+  csrc/cpu/transfinite.cpp)
 target_include_directories(colloc_ops PRIVATE csrc)
 target_link_libraries(colloc_ops PRIVATE colloc_torch ${CMAKE_DL_LIBS})
 target_compile_options(colloc_ops PRIVATE -O2 -Wall -Wextra)

@@ -57,9 +57,12 @@ STABLE_TORCH_LIBRARY(colloc, m) {
       "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask) "
       "-> (Tensor, Tensor[], Tensor[], Tensor[])");
 
-  // The distance function phi of plane pieces (P, 16), rows of csrc/math/distance.h, at x (N, 2):
-  // its jet (K, N). piece: the piece that a point is known to lie on, -1 for none.
+  // The distance function phi of plane pieces (P, 19), rows of csrc/math/distance.h, at
+  // x (N, 2): its jet (K, N). piece: the piece that a point is known to lie on, -1 for none.
   m.def(
       "distance(Tensor x, Tensor pieces, Tensor? piece, int m, float length, str order) "
       "-> Tensor");
+  // The weights (K, N, M) of transfinite interpolation between M groups from the jets of their
+  // distance functions phi (M, K, N), with whole exponents mu (M).
+  m.def("transfinite(Tensor phi, Tensor mu, float length, str order, int n) -> Tensor");
 }

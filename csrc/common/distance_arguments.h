@@ -25,10 +25,9 @@ inline DistanceArguments check_distance(const Tensor& x, const Tensor& pieces,
                   ".");
   STD_TORCH_CHECK(pieces.scalar_type() == ScalarType::Double && pieces.device() == x.device(),
                   "pieces: expected a float64 tensor on the device of x.");
-  STD_TORCH_CHECK(
-      pieces.dim() == 2 && pieces.size(0) >= 1 && pieces.size(1) == math::piece_numbers,
-      "pieces: expected shape (P, ", math::piece_numbers, ") with P >= 1, got ", shape_of(pieces),
-      ".");
+  STD_TORCH_CHECK(pieces.dim() == 2 && pieces.size(0) >= 1 && pieces.size(1) == math::piece_numbers,
+                  "pieces: expected shape (P, ", math::piece_numbers, ") with P >= 1, got ",
+                  shape_of(pieces), ".");
   found.points = x.size(0);
   found.count = pieces.size(0);
   STD_TORCH_CHECK(m >= 1 && m <= most_m, "m: expected 1 to ", most_m, ", got ", m, ".");

@@ -167,8 +167,7 @@ template <JetOrder O, int n, typename T>
 COLLOC_HD void jet_multiply(const T* a, const T* b, T* h) {
   using Form = JetForm<O, n>;
   h[0] = a[0] * b[0];
-  unroll<1, Form::size>(
-      [&](auto c) COLLOC_INLINE_LAMBDA { h[c] = a[0] * b[c] + a[c] * b[0]; });
+  unroll<1, Form::size>([&](auto c) COLLOC_INLINE_LAMBDA { h[c] = a[0] * b[c] + a[c] * b[0]; });
   if constexpr (Form::laplacian) {
     T sum = a[1] * b[1];
     unroll<1, n>([&](auto i) COLLOC_INLINE_LAMBDA { sum = sum + a[1 + i] * b[1 + i]; });
@@ -187,8 +186,8 @@ COLLOC_HD void jet_multiply(const T* a, const T* b, T* h) {
     const T trace_a = hessian_trace<Form, n>(a), trace_b = hessian_trace<Form, n>(b);
     unroll<0, n>([&](auto k) COLLOC_INLINE_LAMBDA {
       const T across = hessian_row<Form, n>(b + 1, a, k) + hessian_row<Form, n>(a + 1, b, k);
-      h[Form::slope(k)] = h[Form::slope(k)] + (a[1 + k] * trace_b + b[1 + k] * trace_a) +
-                          (across + across);
+      h[Form::slope(k)] =
+          h[Form::slope(k)] + (a[1 + k] * trace_b + b[1 + k] * trace_a) + (across + across);
     });
   }
   if constexpr (Form::third) {

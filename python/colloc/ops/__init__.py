@@ -7,9 +7,11 @@ The wrappers work under ``torch.func`` and forward-mode differentiation; the raw
 
 from colloc.ops._activation_formula import activation_formula
 from colloc.ops.adaptive_activation import KINDS, adaptive_activation
+from colloc.ops.distance import distance
 from colloc.ops.halton import halton
 from colloc.ops.jet_activation import jet_activation
 from colloc.ops.sequences import hammersley, sobol, uniform
+from colloc.ops.transfinite import transfinite
 
 #: The names of the activation kinds.
 ACTIVATIONS = KINDS
@@ -19,9 +21,11 @@ __all__ = [
     "KINDS",
     "activation_formula",
     "adaptive_activation",
+    "distance",
     "halton",
     "hammersley",
     "jet_activation",
     "sobol",
+    "transfinite",
     "uniform",
 ]

@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
-
-import torch
 from torch import Tensor
 
-from colloc._checks import check_float, concrete, describe, fail, fail_type
-from colloc.jets import Jet, Order
+from colloc.pde._arguments import (
+    Coefficient,
+    Source,
+    check_coefficient,
+    check_source,
+    scaled,
+    source_values,
+)
+from colloc.pde._one_field import Field, OneFieldEquation
+from colloc.pde.equation import Block
 
-Source: TypeAlias = "Callable[[Tensor], Tensor] | float | Tensor | None"
 
-
-class Helmholtz:
+class Helmholtz(OneFieldEquation):
     """Residual of the Helmholtz equation, made by :func:`helmholtz`."""
 
-    order: Order = "laplacian"
-    """The order of jet that the residual reads."""
+    def __init__(
+        self,
+        k: Coefficient = 1.0,
+        source: Source = None,
+        first_order: bool = False,
+        dim: int = 2,
+        curl: bool = False,
+    ) -> None:
+        addends = ("laplacian", "reaction", "source")
+        super().__init__(
+            "helmholtz",
+            addends[: 2 if source is None else 3],
+            time=None,
+            first_order=first_order,
+            dim=dim,
+            curl=curl,
+        )
+        self.k = check_coefficient("k", k)
+        self.source = check_source("source", source)
 
-    def __init__(self, k: float | Tensor = 1.0, source: Source = None) -> None:
-        self.k = _check_coefficient("k", k)
-        if source is not None and not callable(source):
-            source = _check_coefficient("source", source)
-        self.source = source
-
-    def __call__(self, jet: Jet, x: Tensor) -> Tensor:
-        """The residual (N, m) of ``jet`` at its points ``x`` (N, d)."""
-        if not isinstance(jet, Jet):
-            fail_type("jet", "a Jet, cc.jet(net, x, order='laplacian')", jet)
-        value = jet.value
-        residual = jet.laplacian + self.k**2 * value
+    def equation(self, field: Field, x: Tensor) -> Block:
+        """lap u, k^2 u, -f."""
+        u = field.value
+        parts = {"laplacian": field.laplacian, "reaction": scaled(self.k**2, u)}
         if self.source is None:
-            return residual
-        if not callable(self.source):
-            return residual - self.source
-        return residual - _check_source(self.source(x), value)
+            return parts
+        return {**parts, "source": -source_values(self.source, x, u)}
 
     def __repr__(self) -> str:
         return f"helmholtz(k={self.k}, source={self.source})"
 
 
-def helmholtz(k: float | Tensor = 1.0, source: Source = None) -> Helmholtz:
+def helmholtz(
+    k: Coefficient = 1.0,
+    source: Source = None,
+    *,
+    first_order: bool = False,
+    dim: int = 2,
+    curl: bool = False,
+) -> Helmholtz:
     """Residual of the Helmholtz equation::
 
         r = lap u + k^2 u - f(x)
@@ -50,43 +66,30 @@ def helmholtz(k: float | Tensor = 1.0, source: Source = None) -> Helmholtz:
     with a plus before k^2 u, as of time-harmonic waves. The Laplacian is taken over the jet's
     ``wrt``; each of the m outputs is a field of its own.
 
+    With ``first_order=True`` the network has the outputs u, u_x, u_y (and u_z), and the columns
+    are::
+
+        helmholtz            d(u_x)/dx + d(u_y)/dy + k^2 u - f(x)
+        compatibility_x, ..  u_x - du/dx, u_y - du/dy
+        curl_xy, ..          d(u_x)/dy - d(u_y)/dx, where curl=True
+
     Args:
         k: wave number, a number or a 0-dimensional tensor (which may be trained).
         source: f, a callable from points (N, d) to (N, m), or to (N, 1) for all outputs alike;
             a number or a 0-dimensional tensor (which may be trained); or None for f = 0.
+        first_order: take first derivatives alone, of a network with 1 + dim outputs.
+        dim: the inputs of space in the first-order form, 1, 2 or 3.
+        curl: add the curl of (u_x, u_y, ...), which vanishes for a gradient.
 
     Returns:
-        ``residual(jet, x) -> (N, m)``, for jets of order ``"laplacian"`` or above: what
-        :class:`colloc.Term` takes. Its attribute ``order`` is ``"laplacian"``.
+        ``residual(jet, x) -> (N, m)``, in first-order form (N, q): what :class:`colloc.Term`
+        takes. ``order``: ``"laplacian"``, in first-order form 1. ``names``: the columns.
+        ``addends``, for :func:`suppress`: laplacian, reaction, source; compatibility, curl.
 
     Raises:
         TypeError: k or source is not of a kind listed above.
-        ValueError: k or source is not finite; when called, the jet holds no Laplacian, or the
-            source's shape is neither that of u nor (N, 1).
+        ValueError: k or source is not finite, dim is not 1, 2 or 3; when called, the jet holds
+            no Laplacian, its outputs or inputs are not those of the first-order form, x are not
+            its points, or the source's shape is neither that of u nor (N, 1).
     """
-    return Helmholtz(k, source)
-
-
-def _check_coefficient(name: str, value: Any) -> float | Tensor:
-    """A finite number, or a tensor of shape () that keeps its gradient."""
-    if not isinstance(value, Tensor):
-        return check_float(name, value)
-    if value.ndim != 0 or not value.is_floating_point():
-        fail(name, "a number or a floating tensor of shape ()", value)
-    if concrete(value) and not bool(torch.isfinite(value)):
-        fail(name, "a finite number", f"{float(value)}")
-    return value
-
-
-def _check_source(f: Any, value: Tensor) -> Tensor:
-    """The source's values if their shape is that of ``value`` or (N, 1): nothing broadcasts."""
-    points, outputs = value.shape
-    wanted = f"a tensor of shape ({points}, {outputs})" + ("" if outputs == 1 else " or (N, 1)")
-    if not isinstance(f, Tensor):
-        fail_type("source(x)", wanted, f)
-    if f.shape not in (value.shape, (points, 1)):
-        fix = "Keep the last axis: x[:, :1], not x[:, 0]." if f.ndim == 1 else ""
-        fail("source(x)", wanted, f, fix)
-    if f.device != value.device:
-        fail("source(x)", f"a tensor on {value.device}", f"{describe(f)} on {f.device}")
-    return f
+    return Helmholtz(k, source, first_order, dim, curl)

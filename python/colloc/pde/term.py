@@ -48,16 +48,14 @@ class Term:
     Example::
 
         inside = cc.Term("interior", net, square.sample(4000), cc.pde.helmholtz(1.0, f),
-                         weight=lambda points: points.distance)
+                         weight=cc.pde.distance_weight)
         wall = cc.Term("wall", net, square.boundary.sample(800), lambda u, x: u.value, order=0)
         loss = inside.loss() + wall.loss()
 
     An integral row, here the flux of u through an outlet, which should be 2::
 
-        def excess(rows):
-            return (flux.points.measure * rows).sum(0, keepdim=True) - 2.0
-
-        flux = cc.Term("flux", net, outlet, lambda u, x: u[:, 0].value, order=0, reduce=excess)
+        flux = cc.Term("flux", net, outlet, lambda u, x: u[:, 0].value, order=0,
+                       reduce=cc.pde.integral(outlet, 2.0))
 
     Args:
         name: the key of this term's loss, not empty.

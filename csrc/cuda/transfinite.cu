@@ -1,0 +1,37 @@
+// Op transfinite on the GPU.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include "common/launch.cuh"
+#include "common/transfinite_arguments.h"
+#include "common/transfinite_body.h"
+
+namespace colloc {
+namespace {
+
+Tensor transfinite(const Tensor& phi, const Tensor& mu, double length, const std::string& order,
+                   int64_t n) {
+  const TransfiniteArguments a = check_transfinite(phi, mu, length, order, n);
+  const torch::stable::accelerator::DeviceGuard guard(phi.get_device_index());
+  const Tensor jets = torch::stable::contiguous(phi), powers = torch::stable::contiguous(mu);
+  const Tensor out = empty_of(phi, {a.size, a.points, a.groups});
+  if (a.points == 0) return out;
+  const TransfiniteArrays arrays{phi.scalar_type() == ScalarType::Float,
+                                 a.points,
+                                 a.groups,
+                                 jets.const_data_ptr(),
+                                 static_cast<const int64_t*>(powers.const_data_ptr()),
+                                 length,
+                                 out.mutable_data_ptr()};
+  const int32_t index = phi.get_device_index();
+  with_transfinite_body(a.order, a.n, arrays,
+                        [&](const auto& body) { launch(body, body.grid(), index); });
+  return out;
+}
+
+}  // namespace
+}  // namespace colloc
+
+STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) {
+  m.impl("transfinite", TORCH_BOX(&colloc::transfinite));
+}

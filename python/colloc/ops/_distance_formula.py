@@ -1,0 +1,67 @@
+"""The distance function in plain torch, for what the op cannot do: forward mode."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def distance_formula(x: Tensor, pieces: Tensor, piece: Tensor | None, m: int, k: float) -> Tensor:
+    """phi (N,) at x (N, 2) by the formulas of csrc/math/distance.h; k = 1 / length^2.
+
+    As there, the nearest piece is taken out of the sum, and what is divided by is not 0.
+    """
+    columns = pieces.unsqueeze(2).unbind(1)  # (P, 1) each
+    a, a_low, b, b_low = (columns[i : i + 2] for i in range(0, 8, 2))
+    f0, f1a, f1b, f2 = columns[8], columns[9:11], columns[11:13], columns[13]
+    t1, t2, trimmed, extent = columns[14:16], columns[16], columns[17], columns[18]
+    precise = x.double()
+    point = precise.t().unsqueeze(1)  # (2, 1, N)
+    d = [(point[i] - a[i]) - a_low[i] for i in (0, 1)]
+    e = [(point[i] - b[i]) - b_low[i] for i in (0, 1)]
+    last = d[0] * d[0] + d[1] * d[1] > e[0] * e[0] + e[1] * e[1]
+    n = [torch.where(last, e[i], d[i]) for i in (0, 1)]
+    f1 = [torch.where(last, f1b[i], f1a[i]) for i in (0, 1)]
+    f = f0 + (f1[0] * n[0] + f1[1] * n[1]) + f2 * (n[0] * n[0] + n[1] * n[1])
+    t = t1[0] * n[0] + t1[1] * n[1] + t2 * (d[0] * e[0] + d[1] * e[1])
+    eps = torch.finfo(x.dtype).eps
+    noise = 8 * eps * (point.abs().sum(0) + extent)
+    none = 4 * eps * extent
+    on = torch.zeros_like(f, dtype=torch.bool)
+    if piece is not None:
+        on = piece == torch.arange(pieces.shape[0], device=x.device).unsqueeze(1)
+    nothing = on | (f.abs() <= none)
+    side = torch.where(on | (f >= -noise), 1.0, -1.0)
+    # The value is 0 or abs(f), the derivatives are those of side f.
+    size = torch.where(nothing, torch.zeros_like(f), f.abs()).detach()
+    f = side * (f - f.detach()) + size
+    floor = torch.where(on, 0.0, torch.where(nothing & (t >= -none), 0.0, -torch.inf))
+    t = (t - t.detach()) + torch.maximum(t, floor).detach()
+
+    square = k * f * f
+    root = (t * t + square * f * f + 1e-300).sqrt()
+    before = t >= 0
+    ratio = square * f * (0.5 / (root + t.abs()))
+    w = torch.where(before, torch.zeros_like(f), 0.5 * (root + t.abs()))
+    norm = torch.where(before, 1 + ratio * ratio, f * f + w * w).sqrt()
+    phi = torch.where(trimmed != 0, torch.where(before, f * norm, norm), f)
+    return _joined(phi, m).to(x.dtype)
+
+
+def _joined(phi: Tensor, m: int) -> Tensor:
+    """R-equivalence of (P, N) over the pieces."""
+    if phi.shape[0] == 1:
+        return phi[0]
+    index = phi.detach().argmin(0, keepdim=True)
+    nearest = phi.gather(0, index)
+    is_nearest = torch.arange(phi.shape[0], device=phi.device).unsqueeze(1) == index
+    # At a joint, the ratios of what is 0 are 1.
+    zero = (phi == 0) & (nearest == 0) & ~is_nearest
+    ratio = torch.where(is_nearest | zero, torch.ones_like(phi), nearest / (phi + zero))
+    others = torch.where(is_nearest, torch.zeros_like(ratio), ratio**m).sum(0)
+    value = nearest[0] * (1 + others) ** (-1 / m)
+    joint = zero.any(0)
+    count = (phi == 0).sum(0)
+    at_joint = torch.where(phi == 0, phi, torch.zeros_like(phi)).sum(0)
+    share = count.clamp(min=1).to(phi.dtype) ** (-(m + 1) / m)
+    return torch.where(joint, share * at_joint, value)
