@@ -1,9 +1,35 @@
 """Shapes, and points in them and on their boundaries."""
 
+from colloc.geometry.ball import Ball
+from colloc.geometry.boundary import Boundary, Part
 from colloc.geometry.box import Box
+from colloc.geometry.curves import Arc, Circle, Line, Piece, Segment
+from colloc.geometry.disk import Disk
 from colloc.geometry.interval import Interval
+from colloc.geometry.piece_boundary import PieceBoundary
 from colloc.geometry.points import Points
-from colloc.geometry.rectangle import Rectangle
-from colloc.geometry.shape import Boundary, Shape
+from colloc.geometry.polygon import Polygon
+from colloc.geometry.rectangle import Channel, Rectangle
+from colloc.geometry.shape import Shape
+from colloc.geometry.time_domain import TimeDomain
 
-__all__ = ["Boundary", "Box", "Interval", "Points", "Rectangle", "Shape"]
+__all__ = [
+    "Arc",
+    "Ball",
+    "Boundary",
+    "Box",
+    "Channel",
+    "Circle",
+    "Disk",
+    "Interval",
+    "Line",
+    "Part",
+    "Piece",
+    "PieceBoundary",
+    "Points",
+    "Polygon",
+    "Rectangle",
+    "Segment",
+    "Shape",
+    "TimeDomain",
+]

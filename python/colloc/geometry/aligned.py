@@ -17,8 +17,8 @@ class AxisAligned(Shape):
     """The product of intervals [lower_i, upper_i]."""
 
     def __init__(self, lower: Sequence[float], upper: Sequence[float], dim: int) -> None:
-        self._lower = _corner("lower", lower, dim)
-        self._upper = _corner("upper", upper, dim)
+        self._lower = checked_corner("lower", lower, dim)
+        self._upper = checked_corner("upper", upper, dim)
         for axis, (low, high) in enumerate(zip(self._lower, self._upper, strict=True)):
             if not low < high:
                 fail(f"upper[{axis}]", f"a number > lower[{axis}] = {low}", str(high))
@@ -88,7 +88,8 @@ class AxisAligned(Shape):
         return f"{type(self).__name__}({', '.join(corners)})"
 
 
-def _corner(name: str, corner: Any, dim: int) -> tuple[float, ...]:
+def checked_corner(name: str, corner: Any, dim: int) -> tuple[float, ...]:
+    """Finite numbers, one for each axis."""
     wanted = f"{dim} numbers"
     if hasattr(corner, "tolist"):  # tensors, numpy arrays
         corner = corner.tolist()

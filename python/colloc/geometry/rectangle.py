@@ -1,19 +1,48 @@
-"""The rectangle, in two dimensions."""
+"""Rectangles, and channels, whose sides have the names of a flow's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
-
-import torch
-from torch import Tensor
+from functools import cached_property
 
 from colloc.geometry.aligned import AxisAligned
-from colloc.geometry.shape import Boundary, place
+from colloc.geometry.piece_boundary import Labels, PieceBoundary, checked_labels
+from colloc.geometry.straight import Segment
 
 
 class Rectangle(AxisAligned):
     """The closed rectangle [lower_0, upper_0] x [lower_1, upper_1].
+
+    Args:
+        lower: lower left corner, two finite numbers.
+        upper: upper right corner, larger in both.
+        names: one for all, or those of the four sides, counter-clockwise from the bottom; a
+            tuple gives names of groups after the side's own. None: "bottom", "right", "top",
+            "left".
+
+    Raises:
+        ValueError, TypeError: otherwise.
+    """
+
+    def __init__(
+        self,
+        lower: Sequence[float],
+        upper: Sequence[float],
+        names: str | Sequence[Labels] | None = None,
+    ) -> None:
+        super().__init__(lower, upper, 2)
+        names = ("bottom", "right", "top", "left") if names is None else names
+        self._labels = checked_labels("names", names, 4, "side")
+
+    @cached_property
+    def boundary(self) -> RectangleBoundary:  # type: ignore[override]
+        """The four sides, counter-clockwise from the bottom."""
+        return RectangleBoundary(self)
+
+
+class Channel(Rectangle):
+    """A rectangle whose sides are named "inlet" (left), "outlet" (right), "bottom" and "top";
+    "walls" are the bottom and the top.
 
     Args:
         lower: lower left corner, two finite numbers.
@@ -24,65 +53,14 @@ class Rectangle(AxisAligned):
     """
 
     def __init__(self, lower: Sequence[float], upper: Sequence[float]) -> None:
-        super().__init__(lower, upper, 2)
-
-    @property
-    def boundary(self) -> RectangleBoundary:
-        """The four sides, counter-clockwise: "bottom", "right", "top", "left"."""
-        return RectangleBoundary(self)
+        super().__init__(lower, upper, (("bottom", "walls"), "outlet", ("top", "walls"), "inlet"))
 
 
-class RectangleBoundary(Boundary):
+class RectangleBoundary(PieceBoundary):
     """The sides of a rectangle, run through counter-clockwise by arc length."""
 
     def __init__(self, rectangle: Rectangle) -> None:
-        self._rectangle = rectangle
-
-    @property
-    def dim(self) -> int:
-        """2."""
-        return 2
-
-    @property
-    def measure(self) -> float:
-        """The perimeter."""
-        return 2.0 * sum(self._rectangle.extent)
-
-    @property
-    def piece_names(self) -> tuple[str, ...]:
-        """("bottom", "right", "top", "left")."""
-        return ("bottom", "right", "top", "left")
-
-    @property
-    def _parameters(self) -> int:
-        return 1
-
-    def _lay(self, unit: Tensor, start: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        (left, bottom), (right, top) = self._rectangle.bounds
-        width, height = self._rectangle.extent
-        device = unit.device
-        piece, along = split(unit[:, 0], (width, height, width, height))
-        # Counter-clockwise: the top and the left side are run through backwards.
-        along = torch.where(piece >= 2, 1.0 - along, along)
-        free_x = place(along, left, right, dtype)
-        free_y = place(along, bottom, top, dtype)
-        across = piece % 2 == 1  # the right and left sides, where x is fixed
-        fixed_x = torch.tensor([left, right, right, left], dtype=dtype, device=device)[piece]
-        fixed_y = torch.tensor([bottom, bottom, top, top], dtype=dtype, device=device)[piece]
-        x = torch.where(across, fixed_x, free_x)
-        y = torch.where(across, free_y, fixed_y)
-        normals = torch.tensor(
-            [[0.0, -1.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], dtype=dtype, device=device
-        )
-        return torch.stack([x, y], dim=1), normals[piece], piece
-
-
-def split(unit: Tensor, sizes: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Pieces laid end to end: from positions in [0, 1) to piece (n,) and position on it [0, 1]."""
-    total = float(sum(sizes))
-    ends = torch.tensor(list(accumulate(sizes)), dtype=unit.dtype, device=unit.device)
-    lengths = torch.tensor(sizes, dtype=unit.dtype, device=unit.device)
-    at = unit * total
-    piece = torch.bucketize(at, ends[:-1], right=True)
-    along = (at - (ends - lengths)[piece]) / lengths[piece]
-    return piece, along.clamp(0.0, 1.0)
+        (left, bottom), (right, top) = rectangle.bounds
+        corners = ((left, bottom), (right, bottom), (right, top), (left, top))
+        sides = [Segment(corners[k - 1], corners[k]) for k in (1, 2, 3, 0)]
+        super().__init__(sides, rectangle._labels)

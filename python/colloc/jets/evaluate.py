@@ -11,7 +11,7 @@ from colloc._checks import check_points, fail, fail_type
 from colloc.jets.autograd import autograd_components
 from colloc.jets.container import Jet
 from colloc.jets.layout import Order, check_order, check_wrt
-from colloc.jets.modules import Unsupported, components_of, warn_unsupported
+from colloc.jets.modules import Unsupported, components_of, own_rule, warn_unsupported
 
 
 def jet(
@@ -19,6 +19,8 @@ def jet(
     x: Tensor,
     order: Order = 1,
     wrt: Sequence[int] | None = None,
+    *,
+    piece: Tensor | None = None,
 ) -> Jet:
     """The jet of ``net`` at the points ``x``: its values and the derivatives asked for.
 
@@ -54,6 +56,8 @@ def jet(
         wrt: indices of the inputs to differentiate by (None: all), e.g. the coordinates but not
             a parameter of the geometry. Derivative axes have ``len(wrt)`` entries in this order
             and the Laplacian sums over them alone.
+        piece: (N,) int64, for fields on boundaries (:class:`colloc.boundary.Ansatz`): the number
+            of the piece of the boundary that each point lies on, -1 for none.
 
     Returns:
         A :class:`colloc.jets.Jet`.
@@ -71,6 +75,12 @@ def jet(
         fail("x", "points with at least one input, (N, d) with d >= 1", x)
     order = check_order(order)
     wrt = check_wrt(wrt, x.shape[1])
+    as_field = own_rule(net, "field_jet")
+    if as_field is not None:
+        found: Jet = as_field(net, x, order, wrt, piece)
+        return found
+    if piece is not None:
+        fail("piece", "None for a field that does not know pieces", f"one for {type(net).__name__}")
     components = _by_rules(net, x, order, wrt) if isinstance(net, nn.Module) else None
     if components is None:
         compiling = torch.compiler.is_compiling()

@@ -87,6 +87,20 @@ def _rule(module: nn.Module, name: str) -> Any:
     return None
 
 
+def own_rule(net: Any, name: str) -> Any:
+    """The rule ``name`` of a module without hooks and with its class's forward, or None."""
+    if not isinstance(net, nn.Module):
+        return None
+    rule = _rule(net, name)
+    if rule is None:
+        return None
+    try:
+        _check_plain(net)
+    except Unsupported:
+        return None
+    return rule
+
+
 def _check_hooks(module: nn.Module) -> None:
     """Refuse a module with hooks: rules by type would pass them by."""
     if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:

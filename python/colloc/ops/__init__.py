@@ -7,11 +7,11 @@ The wrappers work under ``torch.func`` and forward-mode differentiation; the raw
 
 from colloc.ops._activation_formula import activation_formula
 from colloc.ops.adaptive_activation import KINDS, adaptive_activation
-from colloc.ops.distance import distance
+from colloc.ops.distance import MAX_M, distance
 from colloc.ops.halton import halton
 from colloc.ops.jet_activation import jet_activation
 from colloc.ops.sequences import hammersley, sobol, uniform
-from colloc.ops.transfinite import transfinite
+from colloc.ops.transfinite import MAX_MU, transfinite
 
 #: The names of the activation kinds.
 ACTIVATIONS = KINDS
@@ -19,6 +19,8 @@ ACTIVATIONS = KINDS
 __all__ = [
     "ACTIVATIONS",
     "KINDS",
+    "MAX_M",
+    "MAX_MU",
     "activation_formula",
     "adaptive_activation",
     "distance",

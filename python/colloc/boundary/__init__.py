@@ -1,0 +1,23 @@
+"""Exact boundary conditions: distance functions, interpolation of data, and fields that meet
+Dirichlet, Neumann and Robin conditions by construction."""
+
+from colloc.boundary.ansatz import Ansatz
+from colloc.boundary.conditions import Condition, Dirichlet, Neumann, Robin
+from colloc.boundary.distance import distance
+from colloc.boundary.transfinite import transfinite
+from colloc.geometry.curves import Arc, Circle, Line, Piece, Segment
+
+__all__ = [
+    "Ansatz",
+    "Arc",
+    "Circle",
+    "Condition",
+    "Dirichlet",
+    "Line",
+    "Neumann",
+    "Piece",
+    "Robin",
+    "Segment",
+    "distance",
+    "transfinite",
+]

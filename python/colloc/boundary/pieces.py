@@ -1,0 +1,164 @@
+"""From parts of boundaries to the pieces that they are made of."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from colloc._checks import describe, fail, fail_type
+from colloc.geometry.curves import Arc, Circle, Line, Piece, Segment
+
+#: Pieces of less than this size leave single precision in the powers that distances take.
+_SMALLEST_SINGLE = 1e-9
+
+
+def pieces_of(name: str, part: Any) -> tuple[Piece, ...]:
+    """The pieces of a boundary, of a part of one, of a list of those, or a piece itself."""
+    if isinstance(part, Piece):
+        return (part,)
+    pieces = getattr(part, "pieces", None)
+    if isinstance(pieces, tuple) and pieces and all(isinstance(p, Piece) for p in pieces):
+        return pieces
+    wanted = "a boundary, a named part of one, or pieces (Segment, Arc, Circle, Line)"
+    if isinstance(part, (list, tuple)):
+        if not part:
+            fail(name, wanted, "an empty list")
+        return tuple(piece for one in part for piece in pieces_of(name, one))
+    if hasattr(part, "boundary"):
+        fail_type(name, wanted, describe(part), "Give its .boundary.")
+    fail_type(name, wanted, describe(part))
+
+
+@functools.lru_cache(maxsize=256)
+def table(pieces: tuple[Piece, ...], device: torch.device) -> Tensor:
+    """The pieces as the op reads them, (P, 19) float64; checked once.
+
+    Raises:
+        ValueError: two pieces overlap along a length.
+    """
+    for k, one in enumerate(pieces):
+        for other in pieces[:k]:
+            if _overlap(one, other):
+                fail(
+                    "pieces",
+                    "pieces that meet in points only",
+                    f"{other} and {one}, which overlap along a length",
+                    "phi would not be normalised there. Give each stretch once.",
+                )
+    return torch.tensor([p.numbers for p in pieces], dtype=torch.float64, device=device)
+
+
+def check_precision(x: Tensor, pieces: Sequence[Piece]) -> None:
+    """Refuse pieces that are too small for the dtype of the points."""
+    if x.dtype is torch.float32:
+        for piece in pieces:
+            if piece.numbers[-1] < _SMALLEST_SINGLE:
+                fail(
+                    "x",
+                    f"float64 where a piece is smaller than {_SMALLEST_SINGLE:g}",
+                    f"float32 and {piece}",
+                )
+
+
+class Numbering:
+    """From the number of the piece that a point lies on to its place among chosen pieces.
+
+    Numbers count in the boundary that all parts belong to, as ``boundary.sample`` gives them;
+    parts without a common boundary are counted one after the other.
+    """
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        owners = [getattr(part, "boundary", part) for part in parts]
+        first = owners[0] if owners else None
+        shared = first is not None and all(
+            owner is first or _same(owner, first) for owner in owners
+        )
+        if shared and isinstance(getattr(first, "pieces", None), tuple):
+            self.pieces: tuple[Piece, ...] = first.pieces
+        else:
+            self.pieces = tuple(p for part in parts for p in pieces_of("part", part))
+
+    def local(self, piece: Tensor | None, chosen: Sequence[Piece]) -> Tensor | None:
+        """Numbers (N,) among all pieces as numbers among the chosen ones, -1 for others."""
+        if piece is None:
+            return None
+        places = {one: k for k, one in enumerate(chosen)}
+        listed = [places.get(one, -1) for one in self.pieces]
+        lookup = torch.tensor([*listed, -1], dtype=torch.int64, device=piece.device)
+        return lookup[piece.clamp(min=-1)]
+
+    def check(self, piece: Any, x: Tensor) -> Tensor | None:
+        """``piece`` if it is None or a number of a piece for each point."""
+        if piece is None:
+            return None
+        wanted = f"None or an int64 tensor of shape ({x.shape[0]},), a piece's number a point"
+        if not isinstance(piece, Tensor) or piece.dtype != torch.int64:
+            fail_type("piece", wanted, describe(piece))
+        if piece.shape != (x.shape[0],):
+            fail("piece", wanted, piece)
+        if piece.device != x.device:
+            fail("piece", f"a tensor on the device of x, {x.device}", str(piece.device))
+        if piece.device.type == "cpu" and piece.numel() and not torch.compiler.is_compiling():
+            largest = int(piece.max())
+            if largest >= len(self.pieces):
+                fail("piece", f"numbers below {len(self.pieces)}, the pieces' count", f"{largest}")
+        return piece
+
+
+def _same(one: Any, other: Any) -> bool:
+    pieces = getattr(one, "pieces", None)
+    return pieces is not None and pieces == getattr(other, "pieces", None)
+
+
+def diameter(pieces: Sequence[Piece]) -> float:
+    """The diagonal of the box around the finite pieces; 1 where there is none."""
+    boxes = [piece.bounds for piece in pieces if not isinstance(piece, Line)]
+    if not boxes:
+        return 1.0
+    low = [min(box[0][i] for box in boxes) for i in (0, 1)]
+    high = [max(box[1][i] for box in boxes) for i in (0, 1)]
+    return math.dist(low, high)
+
+
+def _overlap(one: Piece, other: Piece) -> bool:
+    """Whether two pieces share more than points."""
+    if isinstance(one, (Segment, Line)) and isinstance(other, (Segment, Line)):
+        return _straight_overlap(one, other)
+    if isinstance(one, (Arc, Circle)) and isinstance(other, (Arc, Circle)):
+        return _round_overlap(one, other)
+    return False
+
+
+def _straight_overlap(one: Segment | Line, other: Segment | Line) -> bool:
+    if isinstance(one, Line) and not isinstance(other, Line):
+        one, other = other, one
+    e, p = other.direction, other.p1
+    size = max(math.dist(one.p1, one.p2), math.dist(other.p1, other.p2))
+    near = 1e-9 * min(math.dist(one.p1, one.p2), math.dist(other.p1, other.p2))
+    near += 1e-15 * (size + max(map(abs, (*one.p1, *one.p2, *other.p1, *other.p2))))
+    along = []
+    for q in (one.p1, one.p2):
+        d = (q[0] - p[0], q[1] - p[1])
+        if abs(d[0] * e[1] - d[1] * e[0]) > near:
+            return False
+        along.append(d[0] * e[0] + d[1] * e[1])
+    if isinstance(other, Line):
+        return True
+    return min(max(along), other.length) - max(min(along), 0.0) > 2 * near
+
+
+def _round_overlap(one: Arc | Circle, other: Arc | Circle) -> bool:
+    near = 1e-9 * min(one.length, other.length)
+    near += 1e-15 * max(map(abs, (*one.center, *other.center, one.radius, other.radius)))
+    if math.dist(one.center, other.center) + abs(one.radius - other.radius) > near:
+        return False
+    arcs = [(p.start, p.angle) if isinstance(p, Arc) else (0.0, 2 * math.pi) for p in (one, other)]
+    (start, angle), (first, turn) = arcs
+    offset = (first - start) % (2 * math.pi)
+    margin = 2 * near / one.radius + 1e-12
+    return offset < angle - margin or offset + turn > 2 * math.pi + margin
