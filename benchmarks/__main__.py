@@ -15,6 +15,7 @@ from benchmarks.harness import FEWEST_ROUNDS, Comparison, save, table
 NAMES = {
     "halton": "benchmarks.ops.halton",
     "adaptive_activation": "benchmarks.ops.adaptive_activation",
+    "distance": "benchmarks.ops.distance",
     "step": "benchmarks.step",
 }
 

@@ -39,8 +39,8 @@ struct DistanceBody {
   }
 
   COLLOC_HD_MEMBER void run(int64_t point) const {
-    const auto x = math::point_at<T>(static_cast<double>(p.x[2 * point]),
-                                     static_cast<double>(p.x[2 * point + 1]));
+    const auto x =
+        math::point_at<T>(static_cast<C>(p.x[2 * point]), static_cast<C>(p.x[2 * point + 1]));
     const int64_t on = p.on == nullptr ? -1 : p.on[point];
     C nearest = math::largest<C>, second = math::largest<C>, count = C(0);
     int64_t index = 0;
@@ -83,16 +83,12 @@ struct DistanceBody {
   }
 
   template <math::JetOrder Wanted>
-  COLLOC_HD_MEMBER void jet(int64_t k, const math::Point& x, int64_t on, C* to) const {
+  COLLOC_HD_MEMBER void jet(int64_t k, const math::Point<C>& x, int64_t on, C* to) const {
     const math::Piece& piece = p.pieces[k];
     math::with_form(piece, [&](auto form) COLLOC_INLINE_LAMBDA {
       using PieceForm = decltype(form);
-      const auto far = math::offsets<PieceForm, T>(piece, x.x, x.y);
-      const math::Offsets<C> at{static_cast<C>(far.f),
-                                static_cast<C>(far.t),
-                                {static_cast<C>(far.toward[0]), static_cast<C>(far.toward[1])},
-                                {static_cast<C>(far.f1[0]), static_cast<C>(far.f1[1])}};
-      const auto place = math::place<PieceForm, T>(piece, at, static_cast<C>(x.noise), on == k);
+      const auto at = math::offsets<PieceForm>(piece, x.x, x.y);
+      const auto place = math::place<PieceForm, T>(piece, at, x.noise, on == k);
       math::piece_jet<Wanted, PieceForm>(piece, place, static_cast<C>(p.curving), to);
     });
   }

@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "common/host_launch.h"
+#include "common/transfinite_body.h"
 #include "cuda/adaptive_activation_body.h"
+#include "cuda/distance_body.h"
 #include "cuda/halton_body.h"
 #include "cuda/jet_activation_body.h"
 
@@ -104,6 +106,51 @@ void jet(int kind, int order, int n, int64_t points, int64_t width, Array<T> y, 
   with_jet_body<Work>(static_cast<math::JetOrder>(order), n, arrays, run_on_host);
 }
 
+// A few orders stand for all, to be compiled fast: the value alone, one in the precision of the
+// points, one in double.
+template <typename T>
+void distance(int order, int64_t points, int64_t count, Array<T> x, Array<double> pieces,
+              Array<int64_t> on, int m, double length, Array<T> out) {
+  using math::JetOrder;
+  const DistanceArrays<T> arrays{points,
+                                 count,
+                                 x.data(),
+                                 reinterpret_cast<const math::Piece*>(pieces.data()),
+                                 read(on),
+                                 m,
+                                 static_cast<T>(1.0 / (length * length)),
+                                 out.mutable_data()};
+  switch (static_cast<JetOrder>(order)) {
+    case JetOrder::value:
+      return run_on_host(DistanceBody<JetOrder::value, T>{arrays});
+    case JetOrder::laplacian:
+      return run_on_host(DistanceBody<JetOrder::laplacian, T>{arrays});
+    case JetOrder::third:
+      return run_on_host(DistanceBody<JetOrder::third, T>{arrays});
+    default:
+      throw std::invalid_argument("order: not compiled here");
+  }
+}
+
+template <typename T>
+void transfinite(int order, int n, int64_t points, int64_t groups, Array<T> phi, Array<int64_t> mu,
+                 double length, Array<T> out) {
+  using math::JetOrder;
+  const TransfiniteArrays arrays{sizeof(T) == 4,    points, groups, phi.data(), mu.data(), length,
+                                 out.mutable_data()};
+  const auto wanted = static_cast<JetOrder>(order);
+  if (wanted == JetOrder::value) {
+    return run_on_host(TransfiniteBody<JetOrder::value, 1>{arrays});
+  }
+  if (wanted == JetOrder::laplacian) {
+    return with_transfinite_body<JetOrder::laplacian>(n, arrays, run_on_host);
+  }
+  if (wanted == JetOrder::third && n == 2) {
+    return run_on_host(TransfiniteBody<JetOrder::third, 2>{arrays});
+  }
+  throw std::invalid_argument("order: not compiled here");
+}
+
 }  // namespace
 }  // namespace colloc
 
@@ -121,4 +168,8 @@ PYBIND11_MODULE(_host_launch, m) {
   m.def("jet_backward_float64", &colloc::jet<colloc::JetWork::backward, double>);
   m.def("jet_tangent_float32", &colloc::jet<colloc::JetWork::tangent, float>);
   m.def("jet_tangent_float64", &colloc::jet<colloc::JetWork::tangent, double>);
+  m.def("distance_float32", &colloc::distance<float>);
+  m.def("distance_float64", &colloc::distance<double>);
+  m.def("transfinite_float32", &colloc::transfinite<float>);
+  m.def("transfinite_float64", &colloc::transfinite<double>);
 }

@@ -84,7 +84,7 @@ constexpr T largest = T(sizeof(T) == 4 ? 3.4028235e+38 : 1.7976931348623157e+308
 
 // Points farther out are taken as lying here, so that no power overflows.
 template <typename S>
-constexpr double farthest = sizeof(S) == 4 ? 1e12 : 1e60;
+constexpr double farthest = sizeof(S) == 4 ? 1e8 : 1e60;
 template <typename T>
 constexpr double largest_f = single<T>() ? 1e9 : 1e70;
 // Added under a root, so that nothing is divided by 0.
@@ -96,17 +96,18 @@ COLLOC_HD D smaller(D a, D b) {
   return select(a < b, a, b);
 }
 
-// A point, and the rounding of its coordinates.
+// A point, and the rounding of its coordinates in the dtype S.
+template <typename T>
 struct Point {
-  double x, y, noise;
+  T x, y, noise;
 };
 
-template <typename S>
-COLLOC_HD Point point_at(double x, double y) {
-  constexpr double far = farthest<S>;
-  x = x > far ? far : (x < -far ? -far : x);
-  y = y > far ? far : (y < -far ? -far : y);
-  return {x, y, 8.0 * rounding<S> * (absolute(x) + absolute(y))};
+template <typename S, typename T>
+COLLOC_HD Point<T> point_at(T x, T y) {
+  const T far = number<T>(farthest<S>);
+  x = select(x > far, far, select(x < -far, -far, x));
+  y = select(y > far, far, select(y < -far, -far, y));
+  return {x, y, number<T>(8.0 * rounding<S>) * (absolute(x) + absolute(y))};
 }
 
 // f and t at a point; `toward`: (x - a) + (x - b) for a line, x - n for a circle, of which the
@@ -116,45 +117,45 @@ struct Offsets {
   T f, t, toward[2], f1[2];
 };
 
-// S: dtype of the points. D: double or a pack of doubles, since differences of coordinates need
-// the digits.
-template <typename Form, typename S, typename D>
-COLLOC_HD Offsets<D> offsets(const Piece& p, D x, D y) {
-  constexpr bool precise = sizeof(S) == 8;  // doubles have digits to spare for floats
-  D dx = x - D(p.a[0]), dy = y - D(p.a[1]), ex = dx, ey = dy;
-  if constexpr (Form::curved) {
-    dx = dx - D(p.a_low[0]);
-    dy = dy - D(p.a_low[1]);
+// A coordinate minus that of an end, whose digits beyond T are taken off last: near the end the
+// first difference is exact.
+template <typename T>
+COLLOC_HD T from_end(T x, double end, double low) {
+  if constexpr (single<T>()) {
+    const float high = static_cast<float>(end);
+    return (x - T(high)) - T(static_cast<float>((end - static_cast<double>(high)) + low));
+  } else {
+    return (x - T(end)) - T(low);
   }
-  Offsets<D> found;
-  D nx = dx, ny = dy;
-  found.f1[0] = D(p.f1a[0]);
-  found.f1[1] = D(p.f1a[1]);
+}
+
+template <typename Form, typename T>
+COLLOC_HD Offsets<T> offsets(const Piece& p, T x, T y) {
+  const T dx = from_end(x, p.a[0], p.a_low[0]), dy = from_end(y, p.a[1], p.a_low[1]);
+  Offsets<T> found;
+  T nx = dx, ny = dy;
+  found.f1[0] = number<T>(p.f1a[0]);
+  found.f1[1] = number<T>(p.f1a[1]);
+  T ex = dx, ey = dy;
   if constexpr (Form::ends) {
-    ex = x - D(p.b[0]);
-    ey = y - D(p.b[1]);
+    ex = from_end(x, p.b[0], p.b_low[0]);
+    ey = from_end(y, p.b[1], p.b_low[1]);
+    const auto last = dx * dx + dy * dy > ex * ex + ey * ey;
+    nx = select(last, ex, dx);
+    ny = select(last, ey, dy);
     if constexpr (Form::curved) {
-      ex = ex - D(p.b_low[0]);
-      ey = ey - D(p.b_low[1]);
-    }
-    if constexpr (precise || Form::curved) {
-      const auto last = dx * dx + dy * dy > ex * ex + ey * ey;
-      nx = select(last, ex, dx);
-      ny = select(last, ey, dy);
-      if constexpr (Form::curved) {
-        found.f1[0] = select(last, D(p.f1b[0]), found.f1[0]);
-        found.f1[1] = select(last, D(p.f1b[1]), found.f1[1]);
-      }
+      found.f1[0] = select(last, number<T>(p.f1b[0]), found.f1[0]);
+      found.f1[1] = select(last, number<T>(p.f1b[1]), found.f1[1]);
     }
   }
   found.f = found.f1[0] * nx + found.f1[1] * ny;
   if constexpr (Form::curved) {
-    found.f = (D(p.f0) + found.f) + D(p.f2) * (nx * nx + ny * ny);
-    if constexpr (Form::ends) found.t = D(p.t1[0]) * nx + D(p.t1[1]) * ny;
+    found.f = (number<T>(p.f0) + found.f) + number<T>(p.f2) * (nx * nx + ny * ny);
+    if constexpr (Form::ends) found.t = number<T>(p.t1[0]) * nx + number<T>(p.t1[1]) * ny;
     found.toward[0] = nx;
     found.toward[1] = ny;
   } else if constexpr (Form::ends) {
-    found.t = D(p.t2) * (dx * ex + dy * ey);
+    found.t = number<T>(p.t2) * (dx * ex + dy * ey);
     found.toward[0] = dx + ex;
     found.toward[1] = dy + ey;
   }

@@ -16,37 +16,11 @@ using math::Place;
 // Points are taken in blocks, so that the jets of all pieces at a block stay in the cache.
 constexpr int64_t block = distance_block;
 
-// A block of points. Numbers of pieces are small: they are floats as well as doubles.
+// A block of points; `on` holds the numbers of pieces.
 template <typename T>
 struct Points {
-  alignas(64) double x[block], y[block];
-  alignas(64) T noise[block], on[block];
+  alignas(64) T x[block], y[block], noise[block], on[block];
 };
-
-// The offsets of as many points as a pack of T has; S is the dtype of the points.
-template <typename Form, typename S>
-COLLOC_PACK math::Offsets<Pack<double>> offsets(const Piece& piece, const double* x,
-                                                const double* y, double) {
-  return math::offsets<Form, S>(piece, load(x), load(y));
-}
-
-template <typename Form, typename S>
-COLLOC_PACK math::Offsets<Pack<float>> offsets(const Piece& piece, const double* x, const double* y,
-                                               float) {
-  constexpr int64_t half = Pack<double>::lanes;
-  const auto low = offsets<Form, S>(piece, x, y, 0.0);
-  const auto high = offsets<Form, S>(piece, x + half, y + half, 0.0);
-  math::Offsets<Pack<float>> both;
-  both.f = narrow(low.f, high.f);
-  if constexpr (Form::ends) both.t = narrow(low.t, high.t);
-  for (int axis = 0; axis < 2; ++axis) {
-    if constexpr (Form::ends || Form::curved) {
-      both.toward[axis] = narrow(low.toward[axis], high.toward[axis]);
-    }
-    if constexpr (Form::curved) both.f1[axis] = narrow(low.f1[axis], high.f1[axis]);
-  }
-  return both;
-}
 
 template <int Size, typename T>
 COLLOC_PACK void load_jet(const T* from, Pack<T>* to) {
@@ -74,14 +48,15 @@ COLLOC_PACK void look_for_nearest(Pack<T> value, Pack<T> piece, int64_t i, Neare
   store(nearest.value + i, select(nearer, value, before));
 }
 
-// The jets of piece k at a block. Known: some points are known to lie on pieces.
+// The jets of piece k at a block. Known: some points are known to lie on pieces. The piece comes
+// by value: what is stored could change another one, and its constants would be read anew.
 template <JetOrder O, typename Form, bool Known, typename S, typename T>
-void piece_jets(const Piece& piece, int64_t k, const Points<T>& points, T curving, T* jets,
+void piece_jets(const Piece piece, int64_t k, const Points<T>& points, T curving, T* jets,
                 Nearest<T>& nearest) {
   constexpr int size = JetForm<O, 2>::size;
   const Pack<T> id = static_cast<T>(k), never = T(-1);
   for (int64_t i = 0; i < block; i += Pack<T>::lanes) {
-    const auto at = offsets<Form, S>(piece, points.x + i, points.y + i, T(0));
+    const auto at = math::offsets<Form>(piece, load(points.x + i), load(points.y + i));
     const auto on = (Known ? load(points.on + i) : never) == id;
     const auto place = math::place<Form, S>(piece, at, load(points.noise + i), on);
     Pack<T> jet[size];
@@ -129,6 +104,10 @@ void at_joint(const T* all, int64_t pieces, int m, int64_t i, T* jets) {
 template <JetOrder O, typename T, typename Power>
 void join_block(const T* all, int64_t pieces, Power m, const Nearest<T>& nearest, T* jets) {
   for (int64_t i = 0; i < block; i += Pack<T>::lanes) join<O>(all, pieces, m, i, nearest, jets);
+  T least = nearest.second[0];
+#pragma omp simd reduction(min : least)
+  for (int64_t i = 0; i < block; ++i) least = nearest.second[i] < least ? nearest.second[i] : least;
+  if (least > T(0)) return;
   for (int64_t i = 0; i < block; ++i) {
     if (nearest.second[i] == T(0)) at_joint<O>(all, pieces, m, i, jets);
   }
@@ -167,11 +146,8 @@ template <typename S, typename T>
 void load_block(const DistanceRows<S>& rows, int64_t first, int64_t count, Points<T>& points) {
   const S* from = rows.x + 2 * first;
   for (int64_t i = 0; i < count; ++i) {
-    const auto at =
-        math::point_at<S>(static_cast<double>(from[2 * i]), static_cast<double>(from[2 * i + 1]));
-    points.x[i] = at.x;
-    points.y[i] = at.y;
-    points.noise[i] = static_cast<T>(at.noise);
+    points.x[i] = static_cast<T>(from[2 * i]);
+    points.y[i] = static_cast<T>(from[2 * i + 1]);
   }
   for (int64_t i = 0; i < count && rows.on != nullptr; ++i) {
     points.on[i] = static_cast<T>(rows.on[first + i]);
@@ -179,8 +155,13 @@ void load_block(const DistanceRows<S>& rows, int64_t first, int64_t count, Point
   for (int64_t i = count; i < block; ++i) {
     points.x[i] = points.x[count - 1];
     points.y[i] = points.y[count - 1];
-    points.noise[i] = points.noise[count - 1];
     points.on[i] = points.on[count - 1];
+  }
+  for (int64_t i = 0; i < block; i += Pack<T>::lanes) {
+    const auto at = math::point_at<S>(load(points.x + i), load(points.y + i));
+    store(points.x + i, at.x);
+    store(points.y + i, at.y);
+    store(points.noise + i, at.noise);
   }
 }
 
@@ -198,6 +179,12 @@ void distance_of(const DistanceRows<S>& rows, int64_t begin, int64_t end, void* 
     for (int c = 0; c < size; ++c) {
       S* out = rows.out + c * rows.points + first;
       const T* from = jets + c * block;
+      if constexpr (sizeof(S) == sizeof(T)) {
+        if (count == block) {
+          for (int64_t i = 0; i < block; i += Pack<T>::lanes) store(out + i, load(from + i));
+          continue;
+        }
+      }
       for (int64_t i = 0; i < count; ++i) out[i] = static_cast<S>(from[i]);
     }
   }

@@ -80,20 +80,6 @@ COLLOC_PACK Pack<T> absolute(Pack<T> x) {
   return Pack<T>(reinterpret_cast<typename Pack<T>::Vector>(reinterpret_cast<Bits>(x.v) & ~sign));
 }
 
-// Two packs of doubles as one of floats.
-COLLOC_PACK Pack<float> narrow(Pack<double> low, Pack<double> high) {
-  typedef float Half __attribute__((vector_size(pack_bytes / 2)));
-  const Half a = __builtin_convertvector(low.v, Half), b = __builtin_convertvector(high.v, Half);
-#if defined(__AVX512F__)
-  return Pack<float>(
-      __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-#elif defined(__AVX__)
-  return Pack<float>(__builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7));
-#else
-  return Pack<float>(__builtin_shufflevector(a, b, 0, 1, 2, 3));
-#endif
-}
-
 // Written as a loop, GCC takes it for eight square roots.
 COLLOC_PACK Pack<float> square_root(Pack<float> x) {
 #if defined(__clang__)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +13,37 @@ from colloc._checks import check_float, check_int, check_points, describe, fail,
 from colloc.boundary.conditions import Condition, Dirichlet, Robin
 from colloc.boundary.embed import embedded, plane_order
 from colloc.boundary.joints import warn_conflicts
+from colloc.boundary.kept import Kept, may_keep
 from colloc.boundary.pieces import Numbering, check_precision, diameter, table
 from colloc.geometry.curves import Piece
 from colloc.jets import Jet, Order, cat, jet
 from colloc.jets.known import known_components, raised
 
-_KEPT = 8  # point sets whose jets of phi and of the data are kept
+_Pieces = tuple[Piece, ...]
+
+#: Sets of points whose jets of phi and of the data are kept, for each component.
+_KEPT = 8
+
+
+class _At(NamedTuple):
+    """Where and how far a field is evaluated."""
+
+    x: Tensor
+    order: Order
+    deep: Order  # of the network and phi: one more where there is a normal derivative
+    wrt: tuple[int, ...]
+    piece: Tensor | None
+
+
+class _Fixed(NamedTuple):
+    """What one component has besides the network; None: absent or 0."""
+
+    g: Jet | None
+    phi1: Jet | None  # of the Dirichlet set
+    phi2: Jet | None  # of the Robin set
+    c: Jet | None
+    h: Jet | None
+    w: Jet | None
 
 
 class Ansatz(nn.Module):
@@ -85,33 +108,28 @@ class Ansatz(nn.Module):
         super().__init__()
         if not callable(net):
             fail_type("net", "a module or callable from (N, d) to (N, m)", describe(net))
-        wanted = "a list of Dirichlet, Neumann and Robin conditions"
-        if isinstance(conditions, Condition):
-            conditions = [conditions]
-        if not isinstance(conditions, (list, tuple)) or not all(
-            isinstance(one, Condition) for one in conditions
-        ):
-            fail_type("conditions", wanted, describe(conditions))
-        if not conditions:
-            fail("conditions", wanted, "an empty list", "Without conditions use the network itself.")
+        self._listed = _check_conditions(conditions)
         self.net = net
-        self.conditions = nn.ModuleList(conditions)
+        self.conditions = nn.ModuleList(self._listed)
         self.outputs = None if outputs is None else check_int("outputs", outputs, minimum=1)
         self.m = check_int("m", m, minimum=1, maximum=ops.MAX_M)
         self.mu = check_int("mu", mu, minimum=1, maximum=ops.MAX_MU)
         self.length = check_float("length", length, positive=True)
         self.space = _check_space(space)
-        self._numbering = Numbering([one.part for one in conditions])
-        self._diameter = diameter([p for one in conditions for p in one.pieces])
-        self._kept: OrderedDict[Any, Any] = OrderedDict()
-        for component in self._mentioned():
-            for kind in (Dirichlet, Robin):
-                found = self._of(component, kind)
-                table(tuple(p for one in found for p in one.pieces), torch.device("cpu"))
-        warn_conflicts([one for one in conditions if isinstance(one, Dirichlet)])
+        self._numbering = Numbering([one.part for one in self._listed])
+        self._diameter = diameter([p for one in self._listed for p in one.pieces])
+        mentioned = {i for one in self._listed for i in (one.components or (0,))}
+        self._last = max(mentioned)
+        self._kept = Kept(_KEPT * len(mentioned))
+        for component in mentioned:
+            pieces = _pieces(self._of(component, Condition))
+            if pieces:
+                table(pieces, torch.device("cpu"))  # refuses pieces that overlap
+        warn_conflicts([one for one in self._listed if isinstance(one, Dirichlet)], self.space)
 
     def forward(self, x: Tensor, piece: Tensor | None = None) -> Tensor:
         """The field's values, (N, outputs), at points x (N, d)."""
+        check_points("x", x)
         return self.field_jet(x, 0, tuple(range(x.shape[1])), piece).value
 
     def field_jet(
@@ -119,216 +137,188 @@ class Ansatz(nn.Module):
     ) -> Jet:
         """What :func:`colloc.jet` calls. ``piece``: (N,) int64, the numbers of the pieces that
         boundary points lie on, counted in the conditions' common boundary, -1 for none."""
-        check_points("x", x)
-        if x.shape[1] <= max(self.space):
-            fail("x", f"points with inputs {self.space}, the plane's coordinates", x)
-        for one in self.conditions:
-            check_precision(x, one.pieces)
-        piece = self._numbering.check(piece, x)
-        robin = any(isinstance(one, Robin) for one in self.conditions)
-        deep = raised("order", order, "where a Neumann or Robin condition is met") if robin else order
-        by = wrt
-        if robin and not set(self.space) <= set(wrt):
-            fail(
-                "wrt",
-                f"the plane's coordinates {self.space} among them, for the normal derivative",
-                str(wrt),
-            )
-        network = jet(self.net, x, deep, by)
+        at = self._check_at(x, order, wrt, piece)
+        network = jet(self.net, x, at.deep, wrt)
+        if network.value.dtype in (torch.float16, torch.bfloat16):  # autocast
+            network = network.to(x.dtype)
         count = network.value.shape[1]
         outputs = count if self.outputs is None else self.outputs
         if count not in (outputs, 2 * outputs):
             fail("net(x)", f"{outputs} or {2 * outputs} outputs", f"{count}")
-        last = max(self._mentioned(), default=0)
-        if last >= outputs:
-            fail("components", f"outputs of the field, 0 to {outputs - 1}", f"{last}")
-        made = [
-            self._component(i, network, outputs, x, order, deep, wrt, piece) for i in range(outputs)
-        ]
+        if self._last >= outputs:
+            fail("components", f"outputs of the field, 0 to {outputs - 1}", f"{self._last}")
+        made = []
+        for i in range(outputs):
+            second = network[:, outputs + i] if count > outputs else None
+            made.append(self._component(i, network[:, i], second, outputs, at))
         return made[0] if outputs == 1 else cat(made)
+
+    def _check_at(self, x: Tensor, order: Order, wrt: tuple[int, ...], piece: Tensor | None) -> _At:
+        check_points("x", x)
+        if x.shape[1] <= max(self.space):
+            fail("x", f"points with inputs {self.space}, the plane's coordinates", x)
+        for one in self._listed:
+            check_precision(x, one.pieces)
+        piece = self._numbering.check(piece, x)
+        if not any(isinstance(one, Robin) for one in self._listed):
+            return _At(x, order, order, wrt, piece)
+        if not set(self.space) <= set(wrt):
+            wanted = f"the plane's coordinates {self.space} in it, for the normal derivative"
+            fail("wrt", wanted, str(wrt))
+        deep = raised("order", order, "where a Neumann or Robin condition is met")
+        return _At(x, order, deep, wrt, piece)
 
     # ---- one component --------------------------------------------------------------------
 
-    def _component(
+    def _component(self, i: int, psi: Jet, second: Jet | None, outputs: int, at: _At) -> Jet:
+        """u of component i from its network psi and N2."""
+        fixed, natural = self._of(i, Dirichlet), self._of(i, Robin)
+        plain = psi.truncate(at.order)
+        if not fixed and not natural:
+            return plain
+
+        def build() -> _Fixed:
+            return self._fixed(i, fixed, natural, plain.detach(), outputs, at)
+
+        data = [value for one in (*fixed, *natural) for value in one.values()]
+        if may_keep(at.x) and all(value.is_fixed for value in data):
+            known = self._kept.get((i, at.order, at.wrt), at.x, at.piece, build)
+        else:
+            known = build()
+        if known.phi2 is None:
+            assert known.phi1 is not None
+            u = known.phi1 * plain
+            return u if known.g is None else known.g + u
+        low = known.phi2.truncate(at.order)
+        u = plain + low * self._normal_part(psi, plain, known, at)
+        if second is not None:
+            second = low * low * second.truncate(at.order)
+        if known.phi1 is not None:
+            assert known.w is not None
+            u = u - known.w * u
+            if known.g is not None:
+                u = u + known.w * known.g
+            if second is not None:
+                second = known.phi1 * second
+        return u if second is None else u + second
+
+    def _normal_part(self, psi: Jet, plain: Jet, known: _Fixed, at: _At) -> Jet:
+        """c psi - grad phi . grad psi - h."""
+        assert known.phi2 is not None
+        first, last = self.space
+        slope = known.phi2.differentiate(first) * psi.differentiate(first)
+        inner = -(slope + known.phi2.differentiate(last) * psi.differentiate(last))
+        if known.c is not None:
+            inner = known.c * plain + inner
+        return inner if known.h is None else inner - known.h
+
+    def _fixed(
         self,
         i: int,
-        network: Jet,
+        fixed: list[Dirichlet],
+        natural: list[Robin],
+        like: Jet,
         outputs: int,
-        x: Tensor,
-        order: Order,
-        deep: Order,
-        wrt: tuple[int, ...],
-        piece: Tensor | None,
-    ) -> Jet:
-        psi = network[:, i]
-        second = network[:, outputs + i] if network.value.shape[1] > outputs else None
-        fixed, natural = self._of(i, Dirichlet), self._of(i, Robin)
-        key = (i, order, wrt)
-        if not fixed and not natural:
-            return psi.truncate(order)
-        like = psi.truncate(order)
-
-        def phi_of(conditions: Sequence[Condition], wanted: Order) -> Jet:
-            pieces = tuple(p for one in conditions for p in one.pieces)
-            local = self._numbering.local(piece, pieces)
-
-            def evaluate(at: Tensor, o: Order) -> Tensor:
-                return ops.distance(
-                    at, table(pieces, at.device), self.m, o, local, self.length
-                ).unsqueeze(2)
-
-            return self._plane_jet(evaluate, x, wanted, wrt)
-
-        def weights(groups: Sequence[Sequence[Condition]], mu: Any, length: float) -> Jet:
-            listed = [tuple(p for one in group for p in one.pieces) for group in groups]
-            local = [self._numbering.local(piece, pieces) for pieces in listed]
-
-            def evaluate(at: Tensor, o: Order) -> Tensor:
-                phi = [
-                    ops.distance(at, table(pieces, at.device), self.m, o, ids, self.length)
-                    for pieces, ids in zip(listed, local, strict=True)
-                ]
-                return ops.transfinite(torch.stack(phi), mu, o, 2, length)
-
-            return self._plane_jet(evaluate, x, order, wrt)
-
+        at: _At,
+    ) -> _Fixed:
         def data(conditions: Sequence[Condition], name: str, mu: int) -> Jet | None:
             values = [getattr(one, name) for one in conditions]
             if all(value.is_zero for value in values):
                 return None
             jets = []
             for one, value in zip(conditions, values, strict=True):
-                found = value.jet(x, like, order, wrt, one.count(outputs))
-                column = one.column(i) if found.value.shape[1] > 1 else 0
-                jets.append(found[:, column])
+                found = value.jet(at.x, like, at.order, at.wrt, one.count(outputs))
+                jets.append(found[:, one.column(i) if found.value.shape[1] > 1 else 0])
             if len(jets) == 1:
                 return jets[0]
-            share = weights([[one] for one in conditions], mu, 1.0)
-            total = share[:, 0] * jets[0]
-            for k in range(1, len(jets)):
-                total = total + share[:, k] * jets[k]
-            return total
+            share = self._weights([_pieces([one]) for one in conditions], mu, 1.0, at)
+            return _sum(share[:, k] * one for k, one in enumerate(jets))
 
-        fixed_data = all(
-            value.is_fixed for one in (*fixed, *natural) for value in one.children()
-        )
-        kept = self._keep(key, x, piece, fixed_data)
-        parts = kept(
-            lambda: {
-                "g": data(fixed, "g", self.mu) if fixed else None,
-                "phi1": phi_of(fixed, order) if fixed else None,
-                "phi2": phi_of(natural, deep) if natural else None,
-                "c": data(natural, "c", 2) if natural else None,
-                "h": data(natural, "h", 2) if natural else None,
-                "w": self._joint_weight(weights([fixed, natural], [1, 2], self._diameter), fixed,
-                                        x, piece) if fixed and natural else None,
-            }
-        )
-        g, phi1, phi2 = parts["g"], parts["phi1"], parts["phi2"]
-        if not natural:
-            u = phi1 * psi
-            return u if g is None else g + u
-        normal = sum_of(
-            phi2.differentiate(axis) * psi.differentiate(axis)
-            for axis in wrt if axis in self.space
-        )
-        inner = -normal
-        if parts["c"] is not None:
-            inner = parts["c"] * like + inner
-        if parts["h"] is not None:
-            inner = inner - parts["h"]
-        low = phi2.truncate(order)
-        u2 = like + low * inner
-        if not fixed:
-            return u2 if second is None else u2 + low * low * second.truncate(order)
-        w = parts["w"]
-        u = u2 - w * u2
-        if g is not None:
-            u = u + w * g
-        return u if second is None else u + phi1 * low * low * second.truncate(order)
-
-    def _plane_jet(
-        self, evaluate: Callable[[Tensor, Order], Tensor], x: Tensor, order: Order, wrt: Any
-    ) -> Jet:
-        """A jet by the plane's coordinates as one by ``wrt`` of all inputs."""
-        plane = x[:, list(self.space)] if x.shape[1] > 2 or self.space != (0, 1) else x
-        wanted = plane_order(order, wrt, self.space)
-        components = known_components(evaluate, plane, wanted)
-        return Jet(
-            embedded(components, wanted, order, wrt, self.space), order, wrt, x.shape[1]
+        both = bool(fixed and natural)
+        return _Fixed(
+            g=data(fixed, "g", self.mu),
+            phi1=self._phi(_pieces(fixed), at.order, at) if fixed else None,
+            phi2=self._phi(_pieces(natural), at.deep, at) if natural else None,
+            c=data(natural, "c", 2),
+            h=data(natural, "h", 2),
+            w=self._dirichlet_weight(_pieces(fixed), _pieces(natural), at) if both else None,
         )
 
-    def _joint_weight(
-        self, both: Jet, fixed: Sequence[Condition], x: Tensor, piece: Tensor | None
-    ) -> Jet:
-        """The weight of the Dirichlet set; at a joint of the two sets it is 1."""
-        w = both[:, 0]
-        pieces = tuple(p for one in fixed for p in one.pieces)
-        plane = x.detach()[:, list(self.space)]
-        local = self._numbering.local(piece, pieces)
-        on = ops.distance(plane, table(pieces, x.device), self.m, 0, local, self.length)[0] == 0
-        at_joint = (on & (w.value[:, 0] < 0.75)).view(1, -1, 1)
+    # ---- jets of the points alone -----------------------------------------------------------
+
+    def _phi(self, pieces: _Pieces, order: Order, at: _At) -> Jet:
+        """The distance function of pieces."""
+        local = self._numbering.local(at.piece, pieces)
+        return self._plane_jet(
+            lambda x, o: self._distance(x, pieces, o, local).unsqueeze(2), order, at
+        )
+
+    def _weights(self, groups: Sequence[_Pieces], mu: Any, length: float, at: _At) -> Jet:
+        """Transfinite weights of groups of pieces."""
+        local = [self._numbering.local(at.piece, pieces) for pieces in groups]
+
+        def evaluate(x: Tensor, order: Order) -> Tensor:
+            phi = [
+                self._distance(x, pieces, order, ids)
+                for pieces, ids in zip(groups, local, strict=True)
+            ]
+            return ops.transfinite(torch.stack(phi), mu, order, 2, length)
+
+        return self._plane_jet(evaluate, at.order, at)
+
+    def _dirichlet_weight(self, fixed: _Pieces, natural: _Pieces, at: _At) -> Jet:
+        """w = phi2^2 / (l phi1 + phi2^2), which is a transfinite weight; 1 at a joint."""
+        w = self._weights([fixed, natural], [1, 2], self._diameter, at)[:, 0]
+        # Which of the two sets rounding has put a joint on does not matter.
+        plane = at.x.detach()[:, list(self.space)]
+        noise = 16 * torch.finfo(plane.dtype).eps * (plane.abs().sum(1) + self._diameter)
+        near = [
+            self._distance(plane, pieces, 0, self._numbering.local(at.piece, pieces))[0] <= noise
+            for pieces in (fixed, natural)
+        ]
         one = torch.zeros_like(w.components)
         one[0] = 1
+        at_joint = (near[0] & near[1]).view(1, -1, 1)
         return Jet(torch.where(at_joint, one, w.components), w.order, w.wrt, w.inputs)
 
-    # ---- what is kept -----------------------------------------------------------------------
+    def _distance(self, x: Tensor, pieces: _Pieces, order: Order, local: Tensor | None) -> Tensor:
+        return ops.distance(x, table(pieces, x.device), self.m, order, local, self.length)
 
-    def _keep(
-        self, key: Any, x: Tensor, piece: Tensor | None, fixed_data: bool
-    ) -> Callable[[Callable[[], Any]], Any]:
-        """A function that makes the parts, or finds those of the same points again."""
-
-        def make(build: Callable[[], Any]) -> Any:
-            if torch.compiler.is_compiling() or not fixed_data or x.requires_grad or x.is_inference():
-                return build()
-            if torch._C._functorch.is_functorch_wrapped_tensor(x):
-                return build()
-            # A tensor's identity and version: one that is written to, or another one, is noticed.
-            names = (key, id(x), None if piece is None else id(piece))
-            found = self._kept.get(names)
-            if found is not None:
-                (of_x, version), (of_piece, piece_version), parts = found
-                same = of_x() is x and version == x._version
-                if piece is not None:
-                    same = same and of_piece() is piece and piece_version == piece._version
-                if same:
-                    self._kept.move_to_end(names)
-                    return parts
-            with torch.no_grad():
-                parts = build()
-            mark = (weakref.ref(x), x._version)
-            other = (None, 0) if piece is None else (weakref.ref(piece), piece._version)
-            self._kept[names] = (mark, other, parts)
-            while len(self._kept) > _KEPT * max(1, len(self._mentioned())):
-                self._kept.popitem(last=False)
-            return parts
-
-        return make
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__() if hasattr(super(), "__getstate__") else self.__dict__)
-        state["_kept"] = OrderedDict()
-        return state
-
-    def _mentioned(self) -> list[int]:
-        """Components that conditions name; [0] where they are about all."""
-        found = {i for one in self.conditions for i in (one.components or (0,))}
-        return sorted(found)
+    def _plane_jet(self, evaluate: Callable[[Tensor, Order], Tensor], order: Order, at: _At) -> Jet:
+        """A jet by the plane's coordinates as one by ``wrt`` of all inputs."""
+        everything = at.x.shape[1] == 2 and self.space == (0, 1)
+        plane = at.x if everything else at.x[:, list(self.space)]
+        given = plane_order(order, at.wrt, self.space)
+        components = known_components(evaluate, plane, given)
+        components = embedded(components, given, order, at.wrt, self.space)
+        return Jet(components, order, at.wrt, at.x.shape[1])
 
     def _of(self, component: int, kind: type) -> list[Any]:
-        return [
-            one for one in self.conditions if isinstance(one, kind) and one.about(component)
-        ]
+        return [one for one in self._listed if isinstance(one, kind) and one.about(component)]
 
 
-def sum_of(jets: Any) -> Jet:
-    """The sum of at least one jet."""
-    total: Jet | None = None
-    for one in jets:
-        total = one if total is None else total + one
-    assert total is not None
-    return total
+def _pieces(conditions: Iterable[Condition]) -> _Pieces:
+    return tuple(piece for one in conditions for piece in one.pieces)
+
+
+def _sum(jets: Iterable[Jet]) -> Jet:
+    first, *rest = jets
+    for one in rest:
+        first = first + one
+    return first
+
+
+def _check_conditions(conditions: Any) -> list[Condition]:
+    wanted = "a list of Dirichlet, Neumann and Robin conditions"
+    listed = [conditions] if isinstance(conditions, Condition) else conditions
+    if not isinstance(listed, (list, tuple)):
+        fail_type("conditions", wanted, describe(conditions))
+    if not listed:
+        fail("conditions", wanted, "an empty list", "Without one use the network itself.")
+    for k, one in enumerate(listed):
+        if not isinstance(one, Condition):
+            fail_type(f"conditions[{k}]", "a Dirichlet, Neumann or Robin condition", describe(one))
+    return list(listed)
 
 
 def _check_space(space: Any) -> tuple[int, int]:
@@ -336,6 +326,3 @@ def _check_space(space: Any) -> tuple[int, int]:
         fail("space", "two different inputs, the plane's coordinates", describe(space))
     first, second = (check_int("space", one, minimum=0) for one in space)
     return first, second
-
-
-Pieces = tuple[Piece, ...]

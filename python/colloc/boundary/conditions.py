@@ -38,6 +38,10 @@ class Condition(nn.Module):
         """How many components of a field with ``outputs`` of them the condition is about."""
         return outputs if self.components is None else len(self.components)
 
+    def values(self) -> list[Values]:
+        """The condition's data."""
+        return [value for value in self.children() if isinstance(value, Values)]
+
     def extra_repr(self) -> str:
         """The part and the components."""
         names = getattr(self.part, "piece_names", None)
@@ -148,6 +152,8 @@ class Values(nn.Module):
             values = self.data.to(x.dtype)
             return constant(values.expand(x.shape[0], max(1, values.numel())), like)
         found = jet(self.data, x, order, wrt)
+        if found.value.dtype in (torch.float16, torch.bfloat16):  # autocast
+            found = found.to(x.dtype)
         outputs = found.value.shape[1]
         if outputs not in (1, count):
             wanted = f"(N, {count}) or (N, 1)" if count > 1 else "(N, 1)"

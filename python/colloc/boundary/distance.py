@@ -60,5 +60,3 @@ def distance(
     local = numbering.local(numbering.check(piece, x), found)
     components = ops.distance(x, table(found, x.device), m, order, local, length).unsqueeze(2)
     return components[0] if order == 0 else Jet(components, order, (0, 1), 2)
-
-

@@ -13,7 +13,9 @@ def plane_order(order: Order, wrt: tuple[int, ...], space: tuple[int, int]) -> O
     """The order of the plane's jet that a jet of ``order`` by ``wrt`` can be made from."""
     if set(space) <= set(wrt):
         return order
-    return {"laplacian": 2, "grad_laplacian": 3}.get(order, order)  # type: ignore[return-value]
+    if order == "laplacian":
+        return 2
+    return 3 if order == "grad_laplacian" else order
 
 
 def embedded(

@@ -11,11 +11,11 @@ import torch
 from colloc.boundary.conditions import Dirichlet
 
 
-def warn_conflicts(conditions: Sequence[Dirichlet]) -> None:
+def warn_conflicts(conditions: Sequence[Dirichlet], space: tuple[int, int]) -> None:
     """Warn once about each joint at which two parts of one component have different values.
 
     Values are compared in float64 at the pieces' ends; conditions whose data cannot be evaluated
-    there by itself (it depends on more inputs) are passed over.
+    there by itself (it depends on more inputs than ``space``) are passed over.
     """
     for k, one in enumerate(conditions):
         for other in conditions[:k]:
@@ -23,13 +23,14 @@ def warn_conflicts(conditions: Sequence[Dirichlet]) -> None:
             if not shared:
                 continue
             for x, y in _common_ends(other, one):
+                point = torch.full((1, max(space) + 1), math.nan, dtype=torch.float64)
+                point[0, list(space)] = torch.tensor([x, y], dtype=torch.float64)
                 try:
-                    point = torch.tensor([[x, y]], dtype=torch.float64)
                     a, b = other.g.at(point), one.g.at(point)
+                    pairs = [(_column(a, other, i), _column(b, one, i)) for i in shared]
                 except Exception:  # the data's own business
                     continue
-                for i in shared:
-                    u, v = _column(a, other, i), _column(b, one, i)
+                for u, v in pairs:
                     if abs(u - v) > 1e-6 * max(1.0, abs(u), abs(v)):
                         warnings.warn(
                             f"Ansatz: the Dirichlet values of two parts differ where they meet, "

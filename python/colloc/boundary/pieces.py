@@ -53,16 +53,19 @@ def table(pieces: tuple[Piece, ...], device: torch.device) -> Tensor:
     return torch.tensor([p.numbers for p in pieces], dtype=torch.float64, device=device)
 
 
-def check_precision(x: Tensor, pieces: Sequence[Piece]) -> None:
+@functools.lru_cache(maxsize=256)
+def _smallest(pieces: tuple[Piece, ...]) -> float:
+    return min(piece.numbers[-1] for piece in pieces)
+
+
+def check_precision(x: Tensor, pieces: tuple[Piece, ...]) -> None:
     """Refuse pieces that are too small for the dtype of the points."""
-    if x.dtype is torch.float32:
-        for piece in pieces:
-            if piece.numbers[-1] < _SMALLEST_SINGLE:
-                fail(
-                    "x",
-                    f"float64 where a piece is smaller than {_SMALLEST_SINGLE:g}",
-                    f"float32 and {piece}",
-                )
+    if x.dtype is torch.float32 and _smallest(pieces) < _SMALLEST_SINGLE:
+        fail(
+            "x",
+            f"float64 where a piece is smaller than {_SMALLEST_SINGLE:g}",
+            f"float32 and a piece of size {_smallest(pieces):.2g}",
+        )
 
 
 class Numbering:
@@ -78,8 +81,9 @@ class Numbering:
         shared = first is not None and all(
             owner is first or _same(owner, first) for owner in owners
         )
-        if shared and isinstance(getattr(first, "pieces", None), tuple):
-            self.pieces: tuple[Piece, ...] = first.pieces
+        whole = getattr(first, "pieces", None)
+        if shared and isinstance(whole, tuple):
+            self.pieces: tuple[Piece, ...] = whole
         else:
             self.pieces = tuple(p for part in parts for p in pieces_of("part", part))
 

@@ -66,6 +66,7 @@ def transfinite(
     check_mu(mu, len(listed))
     for one in listed:
         check_precision(x, one)
+    table(tuple(p for one in listed for p in one), x.device)  # refuses groups that overlap
     piece = numbering.check(piece, x)
 
     def evaluate(at: Tensor, wanted: Order) -> Tensor:

@@ -103,7 +103,8 @@ def distance(
     from order 2 on. Source: Sukumar and Srivastava, CMAME 389 (2022) 114333, equations 19-28.
 
     Differentiable in x and under ``torch.func`` as long as no fourth derivative of phi is
-    needed; at order 0 also in forward mode, by a plain torch formula. Most users want :func:`colloc.boundary.distance`.
+    needed; at order 0 also in forward mode, by a plain torch formula. Most users want
+    :func:`colloc.boundary.distance`.
 
     Args:
         x: points, (N, 2), float32 or float64.

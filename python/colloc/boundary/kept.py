@@ -1,0 +1,71 @@
+"""What depends on the points alone is computed once for each set of them."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from colloc.jets import Jet
+
+#: A tuple of jets or None.
+_Jets = TypeVar("_Jets", bound="tuple[Jet | None, ...]")
+
+
+class Kept:
+    """Values of the last few sets of points.
+
+    Sets are told apart by their tensors' identity and version: another tensor and one that was
+    written to are noticed. Copies and pickles are empty.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._found: OrderedDict[Any, tuple[Any, Any, Any]] = OrderedDict()
+
+    def get(
+        self, key: Hashable, x: Tensor, piece: Tensor | None, build: Callable[[], _Jets]
+    ) -> _Jets:
+        """What ``build()`` gives for these points; what requires grad is made every time."""
+        names = (key, id(x), id(piece))
+        found = self._found.get(names)
+        if found is not None and _is(found[0], x) and _is(found[1], piece):
+            self._found.move_to_end(names)
+            value: _Jets = found[2]
+            return value
+        value = build()
+        if any(one is not None and _changes(one.components) for one in value):
+            return value
+        self._found[names] = (_mark(x), _mark(piece), value)
+        while len(self._found) > self.most:
+            self._found.popitem(last=False)
+        return value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"most": self.most, "_found": OrderedDict()}
+
+
+def may_keep(x: Tensor) -> bool:
+    """Whether values at these points can be kept: an ordinary tensor without gradients."""
+    if torch.compiler.is_compiling() or x.requires_grad or torch.is_inference_mode_enabled():
+        return False
+    return not (x.is_inference() or torch._C._functorch.is_functorch_wrapped_tensor(x))
+
+
+def _changes(values: Tensor) -> bool:
+    """Whether values depend on what is trained or transformed."""
+    return values.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(values)
+
+
+def _mark(tensor: Tensor | None) -> Any:
+    return None if tensor is None else (weakref.ref(tensor), tensor._version)
+
+
+def _is(mark: Any, tensor: Tensor | None) -> bool:
+    if mark is None or tensor is None:
+        return mark is None and tensor is None
+    return mark[0]() is tensor and mark[1] == tensor._version
