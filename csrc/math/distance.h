@@ -84,16 +84,17 @@ constexpr T largest = T(sizeof(T) == 4 ? 3.4028235e+38 : 1.7976931348623157e+308
 
 // Points farther out are taken as lying here, so that no power overflows.
 template <typename S>
-constexpr double farthest = sizeof(S) == 4 ? 1e8 : 1e60;
+constexpr double farthest = sizeof(S) == 4 ? 1e8 : 1e30;
 template <typename T>
 constexpr double largest_f = single<T>() ? 1e9 : 1e70;
 // Added under a root, so that nothing is divided by 0.
 template <typename T>
 constexpr double smallest = single<T>() ? 1e-36 : 1e-300;
 
+// NaN if a is.
 template <typename D>
 COLLOC_HD D smaller(D a, D b) {
-  return select(a < b, a, b);
+  return select(b < a, b, a);
 }
 
 // A point, and the rounding of its coordinates in the dtype S.

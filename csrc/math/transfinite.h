@@ -46,7 +46,8 @@ template <JetOrder O, int n, typename Read, typename Write>
 COLLOC_HD void transfinite(const Read& read, const int64_t* mu, int64_t groups, double length,
                            const Write& write) {
   using Form = JetForm<O, n>;
-  const auto value = [&](int64_t g) { return read(g, 0); };
+  // Below this, powers of the reciprocal would overflow.
+  const auto value = [&](int64_t g) { return read(g, 0) < 1e-75 ? 0.0 : read(g, 0); };
   const Leader first = leader(value, mu, groups, length);
   if (groups == 1 || first.zeros > 1) {
     // Alone, or at a joint: the groups that meet there share it, and derivatives are left out.
@@ -58,7 +59,10 @@ COLLOC_HD void transfinite(const Read& read, const int64_t* mu, int64_t groups, 
     }
     return;
   }
-  const auto unit = [&](int64_t g) { return length * std::exp(first.second / mu[g]); };
+  const auto unit = [&](int64_t g) {
+    const double exponent = first.second / static_cast<double>(mu[g]);
+    return length * std::exp(exponent < -170.0 ? -170.0 : (exponent > 690.0 ? 690.0 : exponent));
+  };
   const auto load = [&](int64_t g, double* phi) {
     for (int c = 0; c < Form::size; ++c) phi[c] = read(g, c);
   };

@@ -3,9 +3,8 @@ y: the formulas as they are printed, of one point at a time."""
 
 from __future__ import annotations
 
-from mpmath import mp, mpf
-
 from colloc.geometry.curves import Arc, Circle, Line, Piece, Segment
+from mpmath import mp, mpf
 
 DEGREE = 3
 TERMS = [(i, d - i) for d in range(DEGREE + 1) for i in range(d, -1, -1)]
@@ -33,7 +32,7 @@ class Series:
         other = as_series(other)
         out = dict.fromkeys(TERMS, mpf(0))
         for (i, j), a in self.terms.items():
-            for (k, l), b in other.terms.items():  # noqa: E741
+            for (k, l), b in other.terms.items():
                 if i + j + k + l <= DEGREE:
                     out[i + k, j + l] += a * b
         return Series(out)
@@ -64,6 +63,11 @@ class Series:
 
 def as_series(value):
     return value if isinstance(value, Series) else Series({(0, 0): value})
+
+
+def exact(value):
+    """A coordinate as mpf: a number of any kind, or an mpf with all its digits."""
+    return value if isinstance(value, mpf) else mpf(float(value))
 
 
 def variables(x, y):
@@ -99,9 +103,7 @@ def curves(piece: Piece, x, y):
     start, stop = mpf(piece.start), mpf(piece.stop)
     stop += 2 * mp.pi if stop < start else 0
     center, radius = [mpf(v) for v in piece.center], mpf(piece.radius)
-    ends = [
-        (center[0] + radius * mp.cos(a), center[1] + radius * mp.sin(a)) for a in (stop, start)
-    ]
+    ends = [(center[0] + radius * mp.cos(a), center[1] + radius * mp.sin(a)) for a in (stop, start)]
     return f, line(*ends, x, y)
 
 
@@ -119,7 +121,7 @@ def piece_series(piece: Piece, x, y, length=1):
 def distance(pieces, point, m=2, length=1):
     """phi and its derivatives at a point, as mpf, by the formulas as printed."""
     with mp.workdps(60):
-        x, y = variables(*(mpf(float(v)) for v in point))
+        x, y = variables(*(exact(v) for v in point))
         parts = [piece_series(piece, x, y, length) for piece in pieces]
         if len(parts) == 1:
             return parts[0].derivatives()
@@ -130,7 +132,7 @@ def distance(pieces, point, m=2, length=1):
 def transfinite(groups, point, m=2, mu=2, length=1):
     """The weights of the groups and their derivatives, a list for each group."""
     with mp.workdps(60):
-        x, y = variables(*(mpf(float(v)) for v in point))
+        x, y = variables(*(exact(v) for v in point))
         powers = [mu] * len(groups) if isinstance(mu, int) else mu
         weights = []
         for group, exponent in zip(groups, powers, strict=True):

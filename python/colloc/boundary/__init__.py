@@ -4,6 +4,9 @@ Dirichlet, Neumann and Robin conditions by construction."""
 from colloc.boundary.ansatz import Ansatz
 from colloc.boundary.conditions import Condition, Dirichlet, Neumann, Robin
 from colloc.boundary.distance import distance
+from colloc.boundary.plot import plot
+from colloc.boundary.rfunctions import conjunction, disjunction, equivalence, negation
+from colloc.boundary.solid import half_space, initial_distance, solid_distance
 from colloc.boundary.transfinite import transfinite
 from colloc.geometry.curves import Arc, Circle, Line, Piece, Segment
 
@@ -18,6 +21,14 @@ __all__ = [
     "Piece",
     "Robin",
     "Segment",
+    "conjunction",
+    "disjunction",
     "distance",
+    "equivalence",
+    "half_space",
+    "initial_distance",
+    "negation",
+    "plot",
+    "solid_distance",
     "transfinite",
 ]

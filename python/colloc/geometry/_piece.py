@@ -16,7 +16,7 @@ _Piece = TypeVar("_Piece", bound="Piece")
 
 #: Numbers outside of this range would leave float64 in the powers that distances take. Checked for
 #: all circles, and where straight pieces are handed to kernels.
-SMALLEST, LARGEST = 1e-60, 1e60
+SMALLEST, LARGEST = 1e-30, 1e30
 
 
 class Piece(ABC):
