@@ -88,7 +88,8 @@ def check(kind, order, n, points, width, with_columns, with_bias, dtype):
 @pytest.mark.parametrize("order,n", CASES)
 @pytest.mark.parametrize("kind", cc.ops.KINDS)
 def test_equals_the_cpu(kind, order, n, dtype):
-    for points, width in SHAPES:
+    # Indexing does not depend on the kind: all shapes for one with beta and one without.
+    for points, width in SHAPES if kind in ("tanh", "stan") else [(3, 7)]:
         for with_columns in (False, True):
             for with_bias in (False, True):
                 check(kind, order, n, points, width, with_columns, with_bias, dtype)
