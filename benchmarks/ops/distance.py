@@ -56,6 +56,10 @@ def by_autograd(pieces: list[cc.boundary.Segment], x: Tensor) -> tuple[Tensor, .
 Jet = tuple[Tensor, Tensor, Tensor, Tensor]  # value, two first derivatives, Laplacian
 
 
+def _sum(u: Jet, v: Jet, sign: float = 1.0) -> Jet:
+    return u[0] + sign * v[0], u[1] + sign * v[1], u[2] + sign * v[2], u[3] + sign * v[3]
+
+
 def _times(u: Jet, v: Jet) -> Jet:
     across = u[1] * v[1] + u[2] * v[2]
     return (
@@ -86,17 +90,16 @@ def derived(table: Tensor, x: Tensor) -> Tensor:
     t: Jet = (-(dx * ex + dy * ey) / length, -(dx + ex) / length, -(dy + ey) / length,
               -4 / length + zero)  # fmt: skip
     square = _times(f, f)
-    sums = tuple(p + q for p, q in zip(_times(t, t), _times(square, square), strict=True))
-    root = _root(sums)  # type: ignore[arg-type]
-    w = tuple((p - q) / 2 for p, q in zip(root, t, strict=True))
-    inner = tuple(p + q for p, q in zip(square, _times(w, w), strict=True))  # type: ignore[arg-type]
-    phi2 = inner  # phi_i^2: its reciprocal is phi_i^-2
+    root = _root(_sum(_times(t, t), _times(square, square)))
+    w = _sum(root, t, -1.0)
+    half: Jet = (w[0] / 2, w[1] / 2, w[2] / 2, w[3] / 2)
+    phi2 = _sum(square, _times(half, half))  # phi_i^2: its reciprocal is phi_i^-2
     one = 1 / phi2[0]
-    power = _of(phi2, one, -one * one, 2 * one * one * one)  # type: ignore[arg-type]
-    total = tuple(part.sum(0) for part in power)
+    power = _of(phi2, one, -one * one, 2 * one * one * one)
+    total: Jet = (power[0].sum(0), power[1].sum(0), power[2].sum(0), power[3].sum(0))
     phi = 1 / total[0].sqrt()
     slope = -0.5 * phi / total[0]
-    return torch.stack(_of(total, phi, slope, -1.5 * slope / total[0]))  # type: ignore[arg-type]
+    return torch.stack(_of(total, phi, slope, -1.5 * slope / total[0]))
 
 
 def run(rounds: int, device: str = "cpu") -> Iterator[Comparison]:

@@ -4,6 +4,7 @@
 
 #include "common/thread_index.h"
 #include "math/distance.h"
+#include "math/equivalence.h"
 
 namespace colloc {
 

@@ -1,5 +1,5 @@
-// Approximate distance functions of plane curves, of one piece and of many by R-equivalence,
-// with derivatives up to the third (Sukumar & Srivastava, CMAME 389, 114333, 2022).
+// Approximate distance functions of plane curves with derivatives up to the third (Sukumar &
+// Srivastava, CMAME 389, 114333, 2022); many are joined by equivalence.h.
 //
 // Every piece is a curve f = 0, a line or a circle, trimmed by t >= 0, a circle or a line:
 //   Phi = sqrt(t^2 + k f^4),  w = (Phi - t) / 2,  phi = sqrt(f^2 + w^2);  untrimmed: phi = |f|,
@@ -7,18 +7,16 @@
 // lose no digits near the piece, on it and near its ends; a chain rule takes them to x and y.
 #pragma once
 
-#include <cmath>
-#include <cstdint>
-
 #include "math/elementary.h"
 #include "math/jet.h"
+#include "math/number.h"
 
 namespace colloc::math {
 
 // A piece with ends a and b (both the centre of a circle); n is x minus the nearer of them:
 //   f = f0 + f1 . n + f2 |n|^2,   t = t1 . n + t2 (x - a) . (x - b),
-// f1 at that end. In double throughout: near a piece, and above all near its ends, differences of
-// coordinates need all the digits.
+// f1 at that end. Near a piece, and above all near its ends, differences of coordinates need all
+// the digits: hence the two parts of an end, and the choice of the nearer one.
 struct Piece {
   double a[2], a_low[2];  // low: what is lost by rounding
   double b[2], b_low[2];
@@ -45,57 +43,11 @@ struct Place {
   T grad_f[2], grad_t[2];  // of F and t
 };
 
-// A constant as T.
-template <typename T>
-COLLOC_HD T number(double value) {
-  return static_cast<T>(value);
-}
-
-// The mathematics below is written over T, a number or a pack of them.
-template <typename T>
-COLLOC_HD T select(bool mask, T a, T b) {
-  return mask ? a : b;
-}
-
-template <typename T>
-COLLOC_HD T square_root(T x) {
-  return std::sqrt(x);
-}
-
-template <typename T>
-COLLOC_HD T real_power(T x, double exponent) {
-  return std::pow(x, static_cast<T>(exponent));
-}
-
-template <typename T>
-constexpr bool single() {
-  if constexpr (requires { typename T::Scalar; }) {
-    return sizeof(typename T::Scalar) == 4;
-  } else {
-    return sizeof(T) == 4;
-  }
-}
-
-template <typename T>
-constexpr T rounding = T(sizeof(T) == 4 ? 1.1920929e-07 : 2.220446049250313e-16);
-
-template <typename T>
-constexpr T largest = T(sizeof(T) == 4 ? 3.4028235e+38 : 1.7976931348623157e+308);
-
 // Points farther out are taken as lying here, so that no power overflows.
 template <typename S>
 constexpr double farthest = sizeof(S) == 4 ? 1e8 : 1e30;
 template <typename T>
 constexpr double largest_f = single<T>() ? 1e9 : 1e70;
-// Added under a root, so that nothing is divided by 0.
-template <typename T>
-constexpr double smallest = single<T>() ? 1e-36 : 1e-300;
-
-// NaN if a is.
-template <typename D>
-COLLOC_HD D smaller(D a, D b) {
-  return select(b < a, b, a);
-}
 
 // A point, and the rounding of its coordinates in the dtype S.
 template <typename T>
@@ -111,8 +63,8 @@ COLLOC_HD Point<T> point_at(T x, T y) {
   return {x, y, number<T>(8.0 * rounding<S>) * (absolute(x) + absolute(y))};
 }
 
-// f and t at a point; `toward`: (x - a) + (x - b) for a line, x - n for a circle, of which the
-// gradients are made.
+// f and t at a point, and what their gradients are made of: `toward` is (x - a) + (x - b) for a
+// line, n for a circle; f1 that of the nearer end.
 template <typename T>
 struct Offsets {
   T f, t, toward[2], f1[2];
@@ -345,88 +297,6 @@ COLLOC_HD void with_form(const Piece& p, const Work& work) {
   } else {
     work(PieceForm<false, false>{});
   }
-}
-
-// ---- R-equivalence: phi = (sum_i phi_i^-m)^(-1/m) ---------------------------------------------
-//
-// Relative to the nearest piece, 1, in units of the second smallest value, s:
-//   phi = phi_1 (1 + z)^(-1/m),  z = (phi_1 / s)^m sum_{i != 1} (s / phi_i)^m.
-// No term is infinite where phi_1 is 0, and none grows towards the piece: nothing cancels there.
-
-template <typename T>
-COLLOC_HD T power(T base, int exponent) {
-  T result = T(1);
-  for (; exponent > 0; exponent >>= 1) {
-    if (exponent & 1) result = result * base;
-    base = base * base;
-  }
-  return result;
-}
-
-template <typename T, int exponent>
-COLLOC_HD T power(T base, Index<exponent>) {
-  static_assert(exponent == 1 || exponent == 2);
-  return exponent == 1 ? base : base * base;
-}
-
-// Adds the jet of (s / phi_i)^m to `sum`; nothing where `skip`.
-template <JetOrder O, int n, typename T, typename Power, typename Mask>
-COLLOC_HD void add_reciprocal_power(const T* phi, T s, Power m, Mask skip, T* sum) {
-  using Form = JetForm<O, n>;
-  const T inverse = T(1) / phi[0], number = T(int(m)), one = T(1), zero = T(0);
-  T f[4], h[Form::size];
-  f[0] = select(skip, zero, power(s * inverse, m));
-  const T factor = select(skip, zero, inverse);  // no inf * 0
-  f[1] = -(number * f[0] * factor);
-  f[2] = -((number + one) * f[1] * factor);
-  f[3] = -((number + one + one) * f[2] * factor);
-  jet_compose<O, n>(phi, f, h);
-  unroll<0, Form::size>([&](auto c) COLLOC_INLINE_LAMBDA { sum[c] = sum[c] + h[c]; });
-}
-
-// The jet of (phi / s)^m; also where phi is 0.
-template <JetOrder O, int n, typename T>
-COLLOC_HD void whole_power(const T* phi, T s, int m, T* h) {
-  const T unit = T(1) / s, v = phi[0] * unit;
-  const int twice = m * (m - 1), thrice = twice * (m - 2);
-  T f[4];
-  f[0] = power(v, m);
-  f[1] = T(m) * power(v, m - 1) * unit;
-  f[2] = m < 2 ? T(0) : T(twice) * power(v, m - 2) * (unit * unit);
-  f[3] = m < 3 ? T(0) : T(thrice) * power(v, m - 3) * (unit * unit * unit);
-  jet_compose<O, n>(phi, f, h);
-}
-
-// base^(-1/m).
-template <typename T>
-COLLOC_HD T inverse_root(T base, int m) {
-  const T one = T(1);
-  if (m == 1) return one / base;
-  if (m == 2) return one / square_root(base);
-  return real_power(base, -1.0 / m);
-}
-
-// phi from the nearest piece's jet and the sum over the others.
-template <JetOrder O, int n, typename T>
-COLLOC_HD void equivalence(const T* nearest, const T* others, T s, int m, T* phi) {
-  using Form = JetForm<O, n>;
-  T small[Form::size], z[Form::size], rho[Form::size], f[4];
-  whole_power<O, n>(nearest, s, m, small);
-  jet_multiply<O, n>(small, others, z);
-  const T one = T(1), inverse = one / (one + z[0]), exponent = one / T(m);
-  f[0] = inverse_root(one + z[0], m);
-  f[1] = -(exponent * f[0] * inverse);
-  f[2] = -((exponent + one) * f[1] * inverse);
-  f[3] = -((exponent + one + one) * f[2] * inverse);
-  jet_compose<O, n>(z, f, rho);
-  jet_multiply<O, n>(nearest, rho, phi);
-}
-
-// At a joint, where several pieces are 0, phi has a corner: its derivatives are those of the
-// pieces times count^(-(m + 1) / m), the limit along phi_i = phi_j without what is infinite there.
-template <typename T>
-COLLOC_HD T joint_share(T count, int m) {
-  return inverse_root(count, m) / count;
 }
 
 }  // namespace colloc::math

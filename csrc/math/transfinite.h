@@ -11,7 +11,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "math/distance.h"
+#include "math/equivalence.h"
 
 namespace colloc::math {
 

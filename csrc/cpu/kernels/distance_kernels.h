@@ -4,6 +4,7 @@
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/pack.h"
 #include "math/distance.h"
+#include "math/equivalence.h"
 
 namespace colloc::COLLOC_CAPABILITY {
 namespace {

@@ -35,7 +35,6 @@ def point_on_circle(
             angle = (angle + Decimal(stop)) / 2 + (_PI if stop < start else 0)
         angle %= 2 * _PI
         unit = (_sine(_PI / 2 - angle), _sine(angle))
-        exact = [Decimal(c) + Decimal(radius) * u for c, u in zip(center, unit, strict=True)]
-        point = tuple(float(value) for value in exact)
-        low = tuple(float(value - Decimal(p)) for value, p in zip(exact, point, strict=True))
-    return point, low, tuple(float(u) for u in unit)  # type: ignore[return-value]
+        x, y = (Decimal(c) + Decimal(radius) * u for c, u in zip(center, unit, strict=True))
+        low = float(x - Decimal(float(x))), float(y - Decimal(float(y)))
+    return (float(x), float(y)), low, (float(unit[0]), float(unit[1]))
