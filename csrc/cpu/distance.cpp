@@ -25,7 +25,7 @@ void run(DistanceKernel<T> kernel, const DistanceArguments& a, const Tensor& x,
                              static_cast<T*>(out.mutable_data_ptr())};
   const int64_t grain = std::max<int64_t>(distance_block, 4096 / a.count);
   torch::stable::parallel_for(0, a.points, grain, [&](int64_t begin, int64_t end) {
-    std::vector<double> memory(a.count * a.size * distance_block);
+    std::vector<double> memory(a.count * distance_memory(a.size));
     kernel(rows, begin, end, memory.data());
   });
 }

@@ -1,5 +1,5 @@
 // What mathematics written over T, a number or a pack of numbers, needs besides arithmetic. Packs
-// have overloads of select, square_root and real_power (cpu/kernels/pack.h).
+// have overloads of select, roots, reciprocals and real_power (cpu/kernels/pack.h).
 #pragma once
 
 #include <cmath>
@@ -23,6 +23,16 @@ COLLOC_HD T select(bool mask, T a, T b) {
 template <typename T>
 COLLOC_HD T square_root(T x) {
   return std::sqrt(x);
+}
+
+template <typename T>
+COLLOC_HD T reciprocal(T x) {
+  return T(1) / x;
+}
+
+template <typename T>
+COLLOC_HD T reciprocal_root(T x) {
+  return T(1) / std::sqrt(x);
 }
 
 template <typename T>

@@ -1,6 +1,7 @@
 // The loops of op distance, for one dtype a file.
 #pragma once
 
+#include "cpu/kernels/distance_far.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/pack.h"
 #include "math/distance.h"
@@ -9,9 +10,6 @@
 namespace colloc::COLLOC_CAPABILITY {
 namespace {
 
-using math::JetForm;
-using math::JetOrder;
-using math::Piece;
 using math::Place;
 
 // Points are taken in blocks, so that the jets of all pieces at a block stay in the cache.
@@ -142,16 +140,17 @@ void block_jets(const DistanceRows<S>& rows, const Points<T>& points, T* all, T*
   join_block<O>(all, rows.count, rows.m, nearest, jets);
 }
 
-// The last point fills up the last block.
+// The points numbered first + i, or those in `numbers`; the last one fills up the block.
 template <typename S, typename T>
-void load_block(const DistanceRows<S>& rows, int64_t first, int64_t count, Points<T>& points) {
-  const S* from = rows.x + 2 * first;
+void load_block(const DistanceRows<S>& rows, int64_t first, const int64_t* numbers, int64_t count,
+                Points<T>& points) {
   for (int64_t i = 0; i < count; ++i) {
-    points.x[i] = static_cast<T>(from[2 * i]);
-    points.y[i] = static_cast<T>(from[2 * i + 1]);
+    const int64_t row = numbers == nullptr ? first + i : numbers[i];
+    points.x[i] = static_cast<T>(rows.x[2 * row]);
+    points.y[i] = static_cast<T>(rows.x[2 * row + 1]);
   }
   for (int64_t i = 0; i < count && rows.on != nullptr; ++i) {
-    points.on[i] = static_cast<T>(rows.on[first + i]);
+    points.on[i] = static_cast<T>(rows.on[numbers == nullptr ? first + i : numbers[i]]);
   }
   for (int64_t i = count; i < block; ++i) {
     points.x[i] = points.x[count - 1];
@@ -166,29 +165,74 @@ void load_block(const DistanceRows<S>& rows, int64_t first, int64_t count, Point
   }
 }
 
-// S: dtype of points and jets, T: that of the arithmetic.
+template <int size, typename S, typename T>
+void store_block(const T* jets, int64_t first, int64_t count, const DistanceRows<S>& rows) {
+  for (int c = 0; c < size; ++c) {
+    S* out = rows.out + c * rows.points + first;
+    const T* from = jets + c * block;
+    if constexpr (sizeof(S) == sizeof(T)) {
+      if (count == block) {
+        for (int64_t i = 0; i < block; i += Pack<T>::lanes) store(out + i, load(from + i));
+        continue;
+      }
+    }
+    for (int64_t i = 0; i < count; ++i) out[i] = static_cast<S>(from[i]);
+  }
+}
+
+// S: dtype of points and jets, T: that of the arithmetic. Points near a piece wait until a block
+// is full.
 template <JetOrder O, typename T, typename S>
 void distance_of(const DistanceRows<S>& rows, int64_t begin, int64_t end, void* memory) {
   constexpr int size = JetForm<O, 2>::size;
   Points<T> points;
-  alignas(64) T jets[size * block];
+  alignas(64) T jets[size * block], near[block];
+  T* all = static_cast<T*>(memory);
+  FarPieces<T> far;
+  bool plain = false;
+  if constexpr (JetForm<O, 2>::degree <= 2) {
+    plain = rows.on == nullptr && rows.count > 1 && rows.m <= 2 &&
+            far_pieces(rows.pieces, rows.count, rows.curving,
+                       reinterpret_cast<math::FarPiece<T>*>(all + rows.count * size * block), far);
+  }
+  int64_t waiting = 0, numbers[2 * block];
   for (int64_t i = 0; i < block; ++i) points.on[i] = T(-1);
+  const auto exact = [&] {
+    const int64_t count = waiting < block ? waiting : block;
+    load_block(rows, 0, numbers, count, points);
+    block_jets<O>(rows, points, all, jets);
+    for (int64_t i = 0; i < count; ++i) {
+      for (int c = 0; c < size; ++c) {
+        rows.out[c * rows.points + numbers[i]] = static_cast<S>(jets[c * block + i]);
+      }
+    }
+    waiting -= count;
+    for (int64_t i = 0; i < waiting; ++i) numbers[i] = numbers[i + block];
+  };
   for (int64_t first = begin; first < end; first += block) {
     const int64_t count = end - first < block ? end - first : block;
-    load_block(rows, first, count, points);
-    block_jets<O>(rows, points, static_cast<T*>(memory), jets);
-    for (int c = 0; c < size; ++c) {
-      S* out = rows.out + c * rows.points + first;
-      const T* from = jets + c * block;
-      if constexpr (sizeof(S) == sizeof(T)) {
-        if (count == block) {
-          for (int64_t i = 0; i < block; i += Pack<T>::lanes) store(out + i, load(from + i));
-          continue;
+    load_block(rows, first, nullptr, count, points);
+    if (plain) {
+      if constexpr (JetForm<O, 2>::degree <= 2) {
+        if (rows.m == 1) far_block<O, 1>(far, points.x, points.y, jets, near);
+        if (rows.m == 2) far_block<O, 2>(far, points.x, points.y, jets, near);
+        constexpr T least = T(FarLimits<T>::least * FarLimits<T>::least);
+        for (int64_t i = 0; i < count; i += Pack<T>::lanes) {
+          if (!any(!(load(near + i) > Pack<T>(least)))) continue;
+          const int64_t stop = i + Pack<T>::lanes < count ? i + Pack<T>::lanes : count;
+          for (int64_t j = i; j < stop; ++j) {
+            numbers[waiting] = first + j;
+            waiting += !(near[j] > least);
+          }
         }
       }
-      for (int64_t i = 0; i < count; ++i) out[i] = static_cast<S>(from[i]);
+    } else {
+      block_jets<O>(rows, points, all, jets);
     }
+    store_block<size>(jets, first, count, rows);
+    if (waiting >= block) exact();
   }
+  if (waiting > 0) exact();
 }
 
 // Hessians lose too much in single precision: from order 2 on the arithmetic is in double.

@@ -71,8 +71,11 @@ struct JetKernels {
   void (*tangent)(const JetRows<T>& rows);
 };
 
-// Points a block of op distance; a thread's memory has room for count x size x block doubles.
+// Points a block of op distance.
 constexpr int64_t distance_block = 64;
+// Doubles that a thread needs for each piece: a block of jets, and the piece once more as
+// math::FarPiece.
+constexpr int64_t distance_memory(int size) { return size * distance_block + 16; }
 
 template <typename T>
 struct DistanceRows {
