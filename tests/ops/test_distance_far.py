@@ -13,12 +13,22 @@ import pytest
 import torch
 from colloc.boundary import Arc, Circle, Segment
 from colloc.ops import distance as op
-from reference.distance_cases import F32, F64, excess, in_60_digits, near_points, off_the_pieces, star, table
+from reference.distance_cases import (
+    F32,
+    F64,
+    excess,
+    in_60_digits,
+    near_points,
+    off_the_pieces,
+    star,
+    table,
+)
 
 
 def ring(size, shift, rng):
     """A square with a round hole and an arc over one of its sides."""
-    c = [(shift, -shift), (shift + size, -shift), (shift + size, size - shift), (shift, size - shift)]
+    a, b, c, d = shift, shift + size, -shift, size - shift
+    c = [(a, c), (b, c), (b, d), (a, d)]
     middle = (shift + size / 2, size / 2 - shift)
     sides = [Segment(p, q) for p, q in zip(c, c[1:] + c[:1], strict=True)]
     hole = Circle(middle, size * rng.uniform(0.1, 0.4), inward=False)
@@ -122,6 +132,7 @@ def test_points_may_wait_for_each_other():
     whole = op(x, table(pieces), 2, 2)
     one_by_one = torch.cat([op(row[None], table(pieces), 2, 2) for row in x], dim=1)
     assert torch.equal(whole, one_by_one)
+    alone = op(near, table(pieces), 2, 2)
     for count in (1, 63, 64, 65, 127, 128, 129, 300):
         assert torch.equal(op(x[:count], table(pieces), 2, 2), whole[:, :count])
-        assert torch.equal(op(near[:count], table(pieces), 2, 2), op(near, table(pieces), 2, 2)[:, :count])  # fmt: skip
+        assert torch.equal(op(near[:count], table(pieces), 2, 2), alone[:, :count])
