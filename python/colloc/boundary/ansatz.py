@@ -11,28 +11,17 @@ from torch import Tensor, nn
 from colloc import ops
 from colloc._checks import check_float, check_int, check_points, describe, fail, fail_type
 from colloc.boundary.conditions import Condition, Dirichlet, Robin
-from colloc.boundary.embed import embedded, plane_order
-from colloc.boundary.joints import warn_conflicts
+from colloc.boundary.coordinates import called, checked_space, checked_time
+from colloc.boundary.faces import Start
+from colloc.boundary.joints import refuse_overlaps, warn_conflicts, warn_initial_conflicts
 from colloc.boundary.kept import Kept, may_keep
-from colloc.boundary.pieces import Numbering, check_precision, diameter, table
-from colloc.geometry.curves import Piece
+from colloc.boundary.phi import At, Phi
+from colloc.boundary.pieces import check_precision
 from colloc.jets import Jet, Order, cat, jet
-from colloc.jets.known import known_components, raised
-
-_Pieces = tuple[Piece, ...]
+from colloc.jets.known import raised
 
 #: Sets of points whose jets of phi and of the data are kept, for each component.
 _KEPT = 8
-
-
-class _At(NamedTuple):
-    """Where and how far a field is evaluated."""
-
-    x: Tensor
-    order: Order
-    deep: Order  # of the network and phi: one more where there is a normal derivative
-    wrt: tuple[int, ...]
-    piece: Tensor | None
 
 
 class _Fixed(NamedTuple):
@@ -56,11 +45,17 @@ class Ansatz(nn.Module):
     * Robin, du/dn + c u = h (Neumann: c = 0), psi the network:
       u = psi + phi (c psi - grad phi . grad psi - h) [+ phi^2 N2].
     * both, on sets 1 and 2: u = w g + (1 - w) u2 + phi1 phi2^2 N2, with u2 the Robin field of
-      set 2, w = phi2^2 / (l phi1 + phi2^2) and l the diameter of all pieces.
+      set 2, w = phi2^2 / (l phi1 + phi2^2) and l the diameter of all parts.
     * none: u = N.
 
-    Several Dirichlet parts: g is their transfinite interpolation (mu = 2 by default), several
-    Robin parts: c and h are. At a joint of Dirichlet parts whose values differ the mean is taken,
+    Parts may be curves of the plane, faces of solids, end points of intervals, and an initial
+    time besides (a value there is a Dirichlet condition, at the distance t - start in units in
+    which it grows to l over the domain's duration); :class:`Dirichlet` lists them. All are in
+    one space: where inputs are time and parameters too, walls stand for all their values, and
+    data may depend on them.
+
+    Several Dirichlet conditions: g is their transfinite interpolation (mu = 2 by default), several
+    Robin ones: c and h are. At a joint of Dirichlet parts whose values differ the mean is taken,
     and one warning names the joint; at a joint of the two kinds u = g. Source: Sukumar and
     Srivastava, CMAME 389 (2022) 114333, sections 4.2 and 5.
 
@@ -87,11 +82,14 @@ class Ansatz(nn.Module):
         m: order of the R-equivalence.
         mu: exponent of the transfinite interpolation of Dirichlet values, >= 1.
         length: the unit of length of phi, see :func:`colloc.boundary.distance`.
-        space: the two inputs that are the plane's coordinates; others are time or parameters.
+        space: the inputs that are the parts' coordinates, e.g. two in the plane; None: the first
+            ones (all, where every part is a function of one's own). Normals lie in it.
+        time: the input that is the time of an initial value; None: the first one not in space.
 
     Raises:
-        ValueError, TypeError: an argument of another kind, no condition, or parts of conditions
-            of one component that overlap along a length.
+        ValueError, TypeError: an argument of another kind, no condition, parts in spaces of
+            different dimensions, or parts of conditions of one component that overlap along a
+            length or have a face in common.
     """
 
     def __init__(
@@ -103,7 +101,8 @@ class Ansatz(nn.Module):
         m: int = 2,
         mu: int = 2,
         length: float = 1.0,
-        space: tuple[int, int] = (0, 1),
+        space: Sequence[int] | None = None,
+        time: int | None = None,
     ) -> None:
         super().__init__()
         if not callable(net):
@@ -115,17 +114,19 @@ class Ansatz(nn.Module):
         self.m = check_int("m", m, minimum=1, maximum=ops.MAX_M)
         self.mu = check_int("mu", mu, minimum=1, maximum=ops.MAX_MU)
         self.length = check_float("length", length, positive=True)
-        self.space = _check_space(space)
-        self._numbering = Numbering([one.part for one in self._listed])
-        self._diameter = diameter([p for one in self._listed for p in one.pieces])
+        self.space = checked_space(space, self._listed)
+        self.time = checked_time(time, self.space, self._listed)
+        self._phi = Phi(self._listed, self.time, self.m, self.length)
         mentioned = {i for one in self._listed for i in (one.components or (0,))}
         self._last = max(mentioned)
         self._kept = Kept(_KEPT * len(mentioned))
         for component in mentioned:
-            pieces = _pieces(self._of(component, Condition))
-            if pieces:
-                table(pieces, torch.device("cpu"))  # refuses pieces that overlap
-        warn_conflicts([one for one in self._listed if isinstance(one, Dirichlet)], self.space)
+            refuse_overlaps(self._of(component, Condition))
+        fixed = [one for one in self._listed if isinstance(one, Dirichlet)]
+        if self.space is not None:
+            warn_conflicts(fixed, self.space)
+        if self.space is not None and self.time is not None:
+            warn_initial_conflicts(fixed, self.space, self.time)
 
     def forward(self, x: Tensor, piece: Tensor | None = None) -> Tensor:
         """The field's values, (N, outputs), at points x (N, d)."""
@@ -153,24 +154,32 @@ class Ansatz(nn.Module):
             made.append(self._component(i, network[:, i], second, outputs, at))
         return made[0] if outputs == 1 else cat(made)
 
-    def _check_at(self, x: Tensor, order: Order, wrt: tuple[int, ...], piece: Tensor | None) -> _At:
+    def _check_at(self, x: Tensor, order: Order, wrt: tuple[int, ...], piece: Tensor | None) -> At:
         check_points("x", x)
-        if x.shape[1] <= max(self.space):
-            fail("x", f"points with inputs {self.space}, the plane's coordinates", x)
+        space = self.space or tuple(range(x.shape[1]))
+        needed = space if self.time is None else (*space, self.time)
+        if x.shape[1] <= max(needed):
+            time = "" if self.time is None else f", and {self.time}, the time"
+            fail("x", f"points with inputs {space}, {called(space)}{time}", x)
         for one in self._listed:
-            check_precision(x, one.pieces)
-        piece = self._numbering.check(piece, x)
-        if not any(isinstance(one, Robin) for one in self._listed):
-            return _At(x, order, order, wrt, piece)
-        if not set(self.space) <= set(wrt):
-            wanted = f"the plane's coordinates {self.space} in it, for the normal derivative"
+            if one.pieces:
+                check_precision(x, one.pieces)
+        piece = self._phi.numbering.check(piece, x)
+        natural = [one for one in self._listed if isinstance(one, Robin)]
+        if not natural:
+            return At(x, order, order, wrt, piece, space, ())
+        starts = any(isinstance(face, Start) for one in natural for face in one.faces)
+        normal = needed if starts else space
+        if not set(normal) <= set(wrt):
+            time = f" and {self.time}, the time," if starts else ""
+            wanted = f"{called(space)} {space}{time} in it, for the normal derivative"
             fail("wrt", wanted, str(wrt))
         deep = raised("order", order, "where a Neumann or Robin condition is met")
-        return _At(x, order, deep, wrt, piece)
+        return At(x, order, deep, wrt, piece, space, normal)
 
     # ---- one component --------------------------------------------------------------------
 
-    def _component(self, i: int, psi: Jet, second: Jet | None, outputs: int, at: _At) -> Jet:
+    def _component(self, i: int, psi: Jet, second: Jet | None, outputs: int, at: At) -> Jet:
         """u of component i from its network psi and N2."""
         fixed, natural = self._of(i, Dirichlet), self._of(i, Robin)
         plain = psi.truncate(at.order)
@@ -202,12 +211,10 @@ class Ansatz(nn.Module):
                 second = known.phi1 * second
         return u if second is None else u + second
 
-    def _normal_part(self, psi: Jet, plain: Jet, known: _Fixed, at: _At) -> Jet:
+    def _normal_part(self, psi: Jet, plain: Jet, known: _Fixed, at: At) -> Jet:
         """c psi - grad phi . grad psi - h."""
         assert known.phi2 is not None
-        first, last = self.space
-        slope = known.phi2.differentiate(first) * psi.differentiate(first)
-        inner = -(slope + known.phi2.differentiate(last) * psi.differentiate(last))
+        inner = -_sum(known.phi2.differentiate(k) * psi.differentiate(k) for k in at.normal)
         if known.c is not None:
             inner = known.c * plain + inner
         return inner if known.h is None else inner - known.h
@@ -219,7 +226,7 @@ class Ansatz(nn.Module):
         natural: list[Robin],
         like: Jet,
         outputs: int,
-        at: _At,
+        at: At,
     ) -> _Fixed:
         def data(conditions: Sequence[Condition], name: str, mu: int) -> Jet | None:
             values = [getattr(one, name) for one in conditions]
@@ -231,74 +238,21 @@ class Ansatz(nn.Module):
                 jets.append(found[:, one.column(i) if found.value.shape[1] > 1 else 0])
             if len(jets) == 1:
                 return jets[0]
-            share = self._weights([_pieces([one]) for one in conditions], mu, 1.0, at)
+            share = self._phi.weights([[one] for one in conditions], mu, 1.0, at)
             return _sum(share[:, k] * one for k, one in enumerate(jets))
 
         both = bool(fixed and natural)
         return _Fixed(
             g=data(fixed, "g", self.mu),
-            phi1=self._phi(_pieces(fixed), at.order, at) if fixed else None,
-            phi2=self._phi(_pieces(natural), at.deep, at) if natural else None,
+            phi1=self._phi.of(fixed, at.order, at) if fixed else None,
+            phi2=self._phi.of(natural, at.deep, at) if natural else None,
             c=data(natural, "c", 2),
             h=data(natural, "h", 2),
-            w=self._dirichlet_weight(_pieces(fixed), _pieces(natural), at) if both else None,
+            w=self._phi.dirichlet_weight(fixed, natural, at) if both else None,
         )
-
-    # ---- jets of the points alone -----------------------------------------------------------
-
-    def _phi(self, pieces: _Pieces, order: Order, at: _At) -> Jet:
-        """The distance function of pieces."""
-        local = self._numbering.local(at.piece, pieces)
-        return self._plane_jet(
-            lambda x, o: self._distance(x, pieces, o, local).unsqueeze(2), order, at
-        )
-
-    def _weights(self, groups: Sequence[_Pieces], mu: Any, length: float, at: _At) -> Jet:
-        """Transfinite weights of groups of pieces."""
-        local = [self._numbering.local(at.piece, pieces) for pieces in groups]
-
-        def evaluate(x: Tensor, order: Order) -> Tensor:
-            phi = [
-                self._distance(x, pieces, order, ids)
-                for pieces, ids in zip(groups, local, strict=True)
-            ]
-            return ops.transfinite(torch.stack(phi), mu, order, 2, length)
-
-        return self._plane_jet(evaluate, at.order, at)
-
-    def _dirichlet_weight(self, fixed: _Pieces, natural: _Pieces, at: _At) -> Jet:
-        """w = phi2^2 / (l phi1 + phi2^2), which is a transfinite weight; 1 at a joint."""
-        w = self._weights([fixed, natural], [1, 2], self._diameter, at)[:, 0]
-        # Which of the two sets rounding has put a joint on does not matter.
-        plane = at.x.detach()[:, list(self.space)]
-        noise = 16 * torch.finfo(plane.dtype).eps * (plane.abs().sum(1) + self._diameter)
-        near = [
-            self._distance(plane, pieces, 0, self._numbering.local(at.piece, pieces))[0] <= noise
-            for pieces in (fixed, natural)
-        ]
-        one = torch.zeros_like(w.components)
-        one[0] = 1
-        at_joint = (near[0] & near[1]).view(1, -1, 1)
-        return Jet(torch.where(at_joint, one, w.components), w.order, w.wrt, w.inputs)
-
-    def _distance(self, x: Tensor, pieces: _Pieces, order: Order, local: Tensor | None) -> Tensor:
-        return ops.distance(x, table(pieces, x.device), self.m, order, local, self.length)
-
-    def _plane_jet(self, evaluate: Callable[[Tensor, Order], Tensor], order: Order, at: _At) -> Jet:
-        """A jet by the plane's coordinates as one by ``wrt`` of all inputs."""
-        everything = at.x.shape[1] == 2 and self.space == (0, 1)
-        plane = at.x if everything else at.x[:, list(self.space)]
-        given = plane_order(order, at.wrt, self.space)
-        components = known_components(evaluate, plane, given)
-        components = embedded(components, given, order, at.wrt, self.space)
-        return Jet(components, order, at.wrt, at.x.shape[1])
 
     def _of(self, component: int, kind: type) -> list[Any]:
         return [one for one in self._listed if isinstance(one, kind) and one.about(component)]
-
-
-def _pieces(conditions: Iterable[Condition]) -> _Pieces:
-    return tuple(piece for one in conditions for piece in one.pieces)
 
 
 def _sum(jets: Iterable[Jet]) -> Jet:
@@ -319,10 +273,3 @@ def _check_conditions(conditions: Any) -> list[Condition]:
         if not isinstance(one, Condition):
             fail_type(f"conditions[{k}]", "a Dirichlet, Neumann or Robin condition", describe(one))
     return list(listed)
-
-
-def _check_space(space: Any) -> tuple[int, int]:
-    if not isinstance(space, (list, tuple)) or len(space) != 2 or space[0] == space[1]:
-        fail("space", "two different inputs, the plane's coordinates", describe(space))
-    first, second = (check_int("space", one, minimum=0) for one in space)
-    return first, second

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from colloc._checks import check_float, check_int, describe, fail, fail_type
-from colloc.boundary.pieces import pieces_of
+from colloc.boundary.faces import places_of
 from colloc.jets import Jet, Order, constant, jet
 
 #: A number, a trainable tensor of shape () or (k,), or a function of the points.
@@ -23,7 +23,7 @@ class Condition(nn.Module):
     def __init__(self, part: Any, components: int | Sequence[int] | None) -> None:
         super().__init__()
         self.part = part
-        self.pieces = pieces_of("part", part)
+        self.pieces, self.faces = places_of("part", part)
         self.components = _components(components)
 
     def about(self, component: int) -> bool:
@@ -45,7 +45,8 @@ class Condition(nn.Module):
     def extra_repr(self) -> str:
         """The part and the components."""
         names = getattr(self.part, "piece_names", None)
-        where = ", ".join(dict.fromkeys(names)) if names else f"{len(self.pieces)} pieces"
+        count = len(self.pieces) + len(self.faces)
+        where = ", ".join(dict.fromkeys(names)) if names else f"{count} pieces"
         which = "" if self.components is None else f", components={list(self.components)}"
         return f"{where}{which}"
 
@@ -54,7 +55,16 @@ class Dirichlet(Condition):
     """u = g on a part of the boundary.
 
     Args:
-        part: a boundary, a part of one, or pieces.
+        part: where, one of these, or a list of some:
+
+            * a boundary of the plane, a part of one, or pieces of curves;
+            * the boundary of an interval or a solid, or faces of it, as far as
+              :func:`colloc.boundary.solid_distance` knows them;
+            * of a :class:`colloc.geometry.TimeDomain` the boundary, walls over time, or
+              ``domain.initial``;
+            * a distance function of one's own, ``phi(x, order, wrt)`` to a jet with one output:
+              0 on the part, > 0 inside, with the slope 1 on it if a derivative is given there,
+              e.g. ``lambda *at: half_space((0, 0, 0), (0, 0, 1), *at)``.
         g: a number; a tensor of shape () or (k,), one value for each component, which may be
             trained; or a function from points (N, d) to (N, k) or (N, 1), whose derivatives are
             taken by :func:`colloc.jet`.
@@ -75,7 +85,7 @@ class Robin(Condition):
     """du/dn + c u = h on a part of the boundary, n the outward normal.
 
     Args:
-        part: a boundary, a part of one, or pieces.
+        part: as for :class:`Dirichlet`.
         c, h: data as for :class:`Dirichlet`.
         components: the outputs of the field that the condition is about; None: all.
 
@@ -94,7 +104,7 @@ class Neumann(Robin):
     """du/dn = h on a part of the boundary, n the outward normal.
 
     Args:
-        part: a boundary, a part of one, or pieces.
+        part: as for :class:`Dirichlet`.
         h: data as for :class:`Dirichlet`.
         components: the outputs of the field that the condition is about; None: all.
 

@@ -1,4 +1,4 @@
-"""Jets by the plane's two coordinates as jets by more, fewer or reordered inputs."""
+"""Jets by some inputs as jets by more, fewer or reordered ones."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from colloc.jets import Order
 from colloc.jets.algebra import known_layout
 
 
-def plane_order(order: Order, wrt: tuple[int, ...], space: tuple[int, int]) -> Order:
-    """The order of the plane's jet that a jet of ``order`` by ``wrt`` can be made from."""
+def given_order(order: Order, wrt: tuple[int, ...], space: tuple[int, ...]) -> Order:
+    """The order of the jet by ``space`` that a jet of ``order`` by ``wrt`` can be made from."""
     if set(space) <= set(wrt):
         return order
     if order == "laplacian":
@@ -19,16 +19,16 @@ def plane_order(order: Order, wrt: tuple[int, ...], space: tuple[int, int]) -> O
 
 
 def embedded(
-    components: Tensor, given: Order, order: Order, wrt: tuple[int, ...], space: tuple[int, int]
+    components: Tensor, given: Order, order: Order, wrt: tuple[int, ...], space: tuple[int, ...]
 ) -> Tensor:
     """Components (K, N, m) of a field that depends on the inputs ``space`` alone.
 
     Args:
-        components: by those two, of order ``given`` = plane_order(order, wrt, space).
+        components: by those alone, of order ``given`` = given_order(order, wrt, space).
     """
     if wrt == space:
         return components
-    source, target = known_layout(given, 2), known_layout(order, len(wrt))
+    source, target = known_layout(given, len(space)), known_layout(order, len(wrt))
     zero = torch.zeros_like(components[0])
     local = {axis: space.index(i) for axis, i in enumerate(wrt) if i in space}
 
