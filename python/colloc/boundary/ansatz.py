@@ -30,9 +30,9 @@ class _Fixed(NamedTuple):
     g: Jet | None
     phi1: Jet | None  # of the Dirichlet set
     phi2: Jet | None  # of the Robin set
+    phi: Jet | None  # of both; of the Robin set, where there is no other
     c: Jet | None
     h: Jet | None
-    w: Jet | None
 
 
 class Ansatz(nn.Module):
@@ -44,8 +44,8 @@ class Ansatz(nn.Module):
     * Dirichlet, u = g:  u = g + phi N.
     * Robin, du/dn + c u = h (Neumann: c = 0), psi the network:
       u = psi + phi (c psi - grad phi . grad psi - h) [+ phi^2 N2].
-    * both, on sets 1 and 2: u = w g + (1 - w) u2 + phi1 phi2^2 N2, with u2 the Robin field of
-      set 2, w = phi2^2 / (l phi1 + phi2^2) and l the diameter of all parts.
+    * both, on sets 1 and 2: psi = g + phi1 N under the Dirichlet conditions alone, then
+      u = psi + phi (c psi - grad phi2 . grad psi - h) [+ phi1 phi2^2 N2], phi that of all parts.
     * none: u = N.
 
     Parts may be curves of the plane, faces of solids, end points of intervals, and an initial
@@ -57,7 +57,9 @@ class Ansatz(nn.Module):
     Several Dirichlet conditions: g is their transfinite interpolation (mu = 2 by default), several
     Robin ones: c and h are. At a joint of Dirichlet parts whose values differ the mean is taken,
     and one warning names the joint; at a joint of the two kinds u = g. Source: Sukumar and
-    Srivastava, CMAME 389 (2022) 114333, sections 4.2 and 5.
+    Srivastava, CMAME 389 (2022) 114333, sections 4.2 and 5; but where they weight the Dirichlet
+    and the Robin field by phi, which makes layers at the joints that no network can follow, psi
+    here has the values g already and phi takes the normal derivative in.
 
     ``field(x)`` is the value, ``cc.jet(field, x, order)`` its jet, differentiable in the weights
     by one backward. A Robin or Neumann condition needs the network one order higher: its
@@ -182,34 +184,33 @@ class Ansatz(nn.Module):
     def _component(self, i: int, psi: Jet, second: Jet | None, outputs: int, at: At) -> Jet:
         """u of component i from its network psi and N2."""
         fixed, natural = self._of(i, Dirichlet), self._of(i, Robin)
-        plain = psi.truncate(at.order)
         if not fixed and not natural:
-            return plain
+            return psi.truncate(at.order)
 
         def build() -> _Fixed:
-            return self._fixed(i, fixed, natural, plain.detach(), outputs, at)
+            return self._fixed(i, fixed, natural, psi.detach(), outputs, at)
 
         data = [value for one in (*fixed, *natural) for value in one.values()]
         if may_keep(at.x) and all(value.is_fixed for value in data):
             known = self._kept.get((i, at.order, at.wrt), at.x, at.piece, build)
         else:
             known = build()
-        if known.phi2 is None:
-            assert known.phi1 is not None
-            u = known.phi1 * plain
-            return u if known.g is None else known.g + u
-        low = known.phi2.truncate(at.order)
-        u = plain + low * self._normal_part(psi, plain, known, at)
-        if second is not None:
-            second = low * low * second.truncate(at.order)
         if known.phi1 is not None:
-            assert known.w is not None
-            u = u - known.w * u
+            psi = known.phi1 * psi.truncate(known.phi1.order)
             if known.g is not None:
-                u = u + known.w * known.g
-            if second is not None:
-                second = known.phi1 * second
-        return u if second is None else u + second
+                psi = known.g + psi
+        if known.phi2 is None:
+            return psi
+        assert known.phi is not None
+        plain = psi.truncate(at.order)
+        u = plain + known.phi * self._normal_part(psi, plain, known, at)
+        if second is None:
+            return u
+        low = known.phi2.truncate(at.order)
+        second = low * low * second.truncate(at.order)
+        if known.phi1 is not None:
+            second = known.phi1.truncate(at.order) * second
+        return u + second
 
     def _normal_part(self, psi: Jet, plain: Jet, known: _Fixed, at: At) -> Jet:
         """c psi - grad phi . grad psi - h."""
@@ -228,27 +229,31 @@ class Ansatz(nn.Module):
         outputs: int,
         at: At,
     ) -> _Fixed:
-        def data(conditions: Sequence[Condition], name: str, mu: int) -> Jet | None:
+        def data(conditions: Sequence[Condition], name: str, mu: int, order: Order) -> Jet | None:
             values = [getattr(one, name) for one in conditions]
             if all(value.is_zero for value in values):
                 return None
             jets = []
             for one, value in zip(conditions, values, strict=True):
-                found = value.jet(at.x, like, at.order, at.wrt, one.count(outputs))
+                found = value.jet(at.x, like.truncate(order), order, at.wrt, one.count(outputs))
                 jets.append(found[:, one.column(i) if found.value.shape[1] > 1 else 0])
             if len(jets) == 1:
                 return jets[0]
-            share = self._phi.weights([[one] for one in conditions], mu, 1.0, at)
+            share = self._phi.weights([[one] for one in conditions], mu, 1.0, order, at)
             return _sum(share[:, k] * one for k, one in enumerate(jets))
 
-        both = bool(fixed and natural)
+        deep = at.deep if natural else at.order  # of psi
+        phi2 = self._phi.of(natural, at.deep, at) if natural else None
+        every = phi2.truncate(at.order) if phi2 is not None else None
+        if fixed and natural:
+            every = self._phi.of([*fixed, *natural], at.order, at)
         return _Fixed(
-            g=data(fixed, "g", self.mu),
-            phi1=self._phi.of(fixed, at.order, at) if fixed else None,
-            phi2=self._phi.of(natural, at.deep, at) if natural else None,
-            c=data(natural, "c", 2),
-            h=data(natural, "h", 2),
-            w=self._phi.dirichlet_weight(fixed, natural, at) if both else None,
+            g=data(fixed, "g", self.mu, deep),
+            phi1=self._phi.of(fixed, deep, at) if fixed else None,
+            phi2=phi2,
+            phi=every,
+            c=data(natural, "c", 2, at.order),
+            h=data(natural, "h", 2, at.order),
         )
 
     def _of(self, component: int, kind: type) -> list[Any]:

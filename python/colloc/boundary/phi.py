@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class _Group(NamedTuple):
     faces: tuple[Face, ...]
     local: Tensor | None  # the number of each point's piece among the pieces
     on: tuple[Tensor | None, ...]  # for each face: which points lie on it
-    scale: float | None
+    scales: tuple[float | None, ...]
 
 
 class Phi:
@@ -69,7 +69,9 @@ class Phi:
             lambda x, o: self._values(group, x, o, axes, at).unsqueeze(2), axes, order, at
         )
 
-    def weights(self, groups: Sequence[Sequence[Condition]], mu: Any, length: float, at: At) -> Jet:
+    def weights(
+        self, groups: Sequence[Sequence[Condition]], mu: int, length: float, order: Order, at: At
+    ) -> Jet:
         """Transfinite weights of groups of conditions, by their parts."""
         found = [self._group(conditions, at) for conditions in groups]
         axes = self._axes(found, at)
@@ -81,25 +83,7 @@ class Phi:
             ]
             return ops.transfinite(torch.stack(phi), mu, order, len(axes), length)
 
-        return _by_inputs(evaluate, axes, at.order, at)
-
-    def dirichlet_weight(
-        self, fixed: Sequence[Condition], natural: Sequence[Condition], at: At
-    ) -> Jet:
-        """w = phi2^2 / (l phi1 + phi2^2), which is a transfinite weight; 1 at a joint."""
-        w = self.weights([fixed, natural], [1, 2], self.diameter, at)[:, 0]
-        # Which of the two sets rounding has put a joint on does not matter.
-        groups = [self._group(fixed, at), self._group(natural, at)]
-        axes = self._axes(groups, at)
-        x = at.x.detach()[:, list(axes)]
-        near = [
-            self._values(group, x, 0, axes, at)[0].abs() <= 2 * self._noise(group, x, axes)
-            for group in groups
-        ]
-        one = torch.zeros_like(w.components)
-        one[0] = 1
-        at_joint = (near[0] & near[1]).view(1, -1, 1)
-        return Jet(torch.where(at_joint, one, w.components), w.order, w.wrt, w.inputs)
+        return _by_inputs(evaluate, axes, order, at)
 
     def _group(self, conditions: Sequence[Condition], at: At) -> _Group:
         pieces = tuple(piece for one in conditions for piece in one.pieces)
@@ -107,13 +91,17 @@ class Phi:
         places = [self.numbering.local(at.piece, face.keys) for face in faces]
         # A normal derivative needs slope 1. Where values are given, phi's share in time and in
         # space should be alike whatever the units.
-        scale = self.diameter if isinstance(conditions[0], Dirichlet) else None
+        scales = tuple(
+            self.diameter if isinstance(one, Dirichlet) else None
+            for one in conditions
+            for _ in one.faces
+        )
         return _Group(
             pieces,
             faces,
             self.numbering.local(at.piece, pieces) if pieces else None,
             tuple(None if place is None else place >= 0 for place in places),
-            scale,
+            scales,
         )
 
     def _axes(self, groups: Sequence[_Group], at: At) -> tuple[int, ...]:
@@ -141,8 +129,8 @@ class Phi:
                 return plane
             plane = embedded(plane.unsqueeze(2), order, order, every, local.space)
         found = [Jet(plane, order, every, len(axes))] if group.pieces else []
-        for face, on in zip(group.faces, group.on, strict=True):
-            phi = face.phi(x, order, local, self.m, group.scale)
+        for face, on, scale in zip(group.faces, group.on, group.scales, strict=True):
+            phi = face.phi(x, order, local, self.m, scale)
             if on is not None:
                 value = torch.where(on.view(1, -1, 1), 0.0, phi.components[:1])
                 phi = phi._like(torch.cat((value, phi.components[1:])))
@@ -152,11 +140,15 @@ class Phi:
     def _noise(self, group: _Group, x: Tensor, axes: tuple[int, ...]) -> Tensor:
         """What rounding the coordinates of points (N, len(axes)) may do to phi, (N,)."""
         size = x.abs()
-        if group.scale is not None and self.time in axes:
-            durations = [face.duration for face in group.faces if isinstance(face, Start)]
-            if durations:
+        if self.time in axes:
+            rates = [
+                scale / face.duration
+                for face, scale in zip(group.faces, group.scales, strict=True)
+                if isinstance(face, Start) and scale is not None
+            ]
+            if rates:
                 rate = torch.ones(len(axes), dtype=x.dtype, device=x.device)
-                rate[axes.index(self.time)] = group.scale / min(durations)
+                rate[axes.index(self.time)] = max(rates)
                 size = size * rate
         return 8 * torch.finfo(x.dtype).eps * (size.sum(1) + self.diameter)
 

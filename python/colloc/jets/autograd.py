@@ -32,6 +32,8 @@ def autograd_components(
         if x.is_inference() and not torch.is_inference_mode_enabled():
             x = x.clone()  # autograd refuses to save a tensor made in inference mode
         return _check_output(net(x), x).unsqueeze(0)
+    if torch._C._are_functorch_transforms_active():
+        return _transformed(net, x, order, wrt)
     inference = torch.is_inference_mode_enabled()
     with torch.inference_mode(False) if inference else nullcontext(), torch.enable_grad():
         own = not (tracked and x.requires_grad)
@@ -42,6 +44,38 @@ def autograd_components(
         tracked = tracked and (not own or _leads_beyond(value, x))
         components = _components(value, x, order, wrt, tracked)
     return components if tracked else components.detach()
+
+
+def _transformed(
+    net: Callable[[Tensor], Tensor], x: Tensor, order: Order, wrt: tuple[int, ...]
+) -> Tensor:
+    """Inside a transform of ``torch.func``, where tensors cannot be marked as requiring grad:
+    forward mode, nested."""
+    form = layout(order, len(wrt))
+    axes = range(form.n)
+
+    def along(function: Callable[[Tensor], Tensor], axis: int) -> Callable[[Tensor], Tensor]:
+        direction = torch.zeros_like(x)
+        direction[:, wrt[axis]] = 1
+        return lambda at: torch.func.jvp(function, (at,), (direction,))[1]
+
+    def partial(*chosen: int) -> Tensor:
+        function = net
+        for axis in chosen:
+            function = along(function, axis)
+        return function(x)
+
+    value = _check_output(net(x), x)
+    parts = [value, *(partial(a) for a in axes)]
+    if form.laplacian is not None:
+        parts.append(sum((partial(a, a) for a in axes), torch.zeros_like(value)))
+    elif form.holds(2):
+        parts += [partial(a, b) for a, b in combinations_with_replacement(axes, 2)]
+    if form.grad_laplacian is not None:
+        parts += [sum((partial(a, a, b) for a in axes), torch.zeros_like(value)) for b in axes]
+    elif form.holds(3):
+        parts += [partial(*triple) for triple in combinations_with_replacement(axes, 3)]
+    return torch.stack(_one_dtype(parts))
 
 
 def _leads_beyond(value: Tensor, x: Tensor) -> bool:
