@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import colloc as cc
 import numpy as np
 import pytest
 import torch
@@ -107,3 +108,17 @@ def test_without_matplotlib(monkeypatch):
 def test_wrong_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_plot_of_a_boundary(tmp_path):
+    walls = cc.geometry.Rectangle((0, 0), (2, 1)).boundary
+    figure = walls["left", "top"].plot(tmp_path / "part.png", m=1, resolution=32, title="two walls")
+    assert (tmp_path / "part.png").stat().st_size > 1000
+    assert figure.get_suptitle() == "two walls"
+    assert [a.get_title() for a in walls.plot(resolution=32).axes] == [
+        a.get_title() for a in cc.boundary.plot(walls, resolution=32).axes
+    ]
+    with pytest.raises(TypeError, match=r"part: expected a boundary, a named part"):
+        cc.geometry.Box((0, 0, 0), (1, 1, 1)).boundary.plot()
+    box = cc.geometry.Box((0, 0, 0), (1, 1, 1)).boundary
+    assert getattr(box[box.names[0]], "pieces", None) is None

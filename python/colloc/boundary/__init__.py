@@ -8,7 +8,10 @@ from colloc.boundary.plot import plot
 from colloc.boundary.rfunctions import conjunction, disjunction, equivalence, negation
 from colloc.boundary.solid import half_space, initial_distance, solid_distance
 from colloc.boundary.transfinite import transfinite
+from colloc.geometry.boundary import Boundary
 from colloc.geometry.curves import Arc, Circle, Line, Piece, Segment
+
+Boundary._plot = plot
 
 __all__ = [
     "Ansatz",

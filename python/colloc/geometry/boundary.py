@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,6 +41,17 @@ class Boundary(ABC):
 
     #: The names of each piece: first its own, then those of groups that it belongs to.
     _labels: tuple[tuple[str, ...], ...]
+    #: colloc.boundary.plot, which sets this: distance functions stand above shapes.
+    _plot: ClassVar[Callable[..., Any]]
+
+    def plot(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Any:
+        """A picture of the pieces, of phi and of its gradient: :func:`colloc.boundary.plot`.
+
+        Args:
+            path: where to write it; None: only return the matplotlib Figure.
+            options: m, resolution, title.
+        """
+        return self._plot(path, **options)
 
     @property
     @abstractmethod
@@ -304,7 +316,9 @@ class Part(Boundary):
     def pieces(self) -> tuple[Piece, ...]:
         """The curves; only in two dimensions."""
         if not hasattr(self._boundary, "pieces"):
-            fail_type("pieces", "a part of a boundary made of plane curves", repr(self))
+            raise AttributeError(
+                f"pieces: expected a part of a boundary made of plane curves, got {self!r}."
+            )
         pieces: tuple[Piece, ...] = self._boundary.pieces
         return tuple(pieces[k] for k in self._numbers)
 
