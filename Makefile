@@ -3,6 +3,7 @@
 VENV   ?= .venv
 PYTHON ?= python3
 TORCH  ?= 2.13.0
+JOBS   ?= auto
 ARGS   ?=
 
 SHELL := /bin/bash
@@ -43,8 +44,8 @@ info: $(BUILT) ## versions, CPU capability, GPUs, and what to do when something 
 demo: $(call EXTRA,examples) ## solve the Helmholtz problem; results in runs/demo
 	$(RUN) examples/helmholtz.py --output runs/demo $(ARGS)
 
-test: $(call EXTRA,test) ## the whole test suite
-	$(RUN) -m pytest $(ARGS)
+test: $(call EXTRA,test) ## the whole test suite, in JOBS processes
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-gpu: $(call EXTRA,test) ## the tests that need an NVIDIA GPU
 	@$(RUN) -c "import torch, sys; sys.exit(0 if torch.cuda.is_available() else 'make test-gpu: torch sees no NVIDIA GPU here; see colloc info')"

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Several processes with several threads each would take each other's time.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import colloc
 import pytest
 import torch

@@ -192,7 +192,7 @@ def test_parts_of_other_dimensions():
     assert box.boundary[lambda x: x[:, 2] == 3].piece_names == ("z+",)
     named = Box((0, 0, 0), (1, 1, 1), names=["in", "out", *[("side", "walls")] * 4])
     assert named.boundary["walls"].indices == (2, 3, 4, 5)
-    with pytest.raises(TypeError, match="pieces: expected a part of a boundary made of plane"):
+    with pytest.raises(AttributeError, match="pieces: expected a part of a boundary made of plane"):
         part.pieces
 
 
