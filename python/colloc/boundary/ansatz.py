@@ -81,6 +81,10 @@ class Ansatz(nn.Module):
         conditions: Dirichlet, Neumann and Robin conditions; a component may have several.
         outputs: components of the field, where the network gives N2 as well; None: as many as
             the network has outputs.
+        enrichment: a field from (N, d) to (N, outputs) that is added to psi, before Robin
+            conditions are met, e.g. with singular functions of corners and trainable factors.
+            Where Dirichlet conditions hold it has to be 0 itself. It may take ``piece``, having
+            a ``field_jet`` of its own.
         m: order of the R-equivalence.
         mu: exponent of the transfinite interpolation of Dirichlet values, >= 1.
         length: the unit of length of phi, see :func:`colloc.boundary.distance`.
@@ -100,6 +104,7 @@ class Ansatz(nn.Module):
         conditions: Sequence[Condition],
         *,
         outputs: int | None = None,
+        enrichment: Callable[[Tensor], Tensor] | None = None,
         m: int = 2,
         mu: int = 2,
         length: float = 1.0,
@@ -109,8 +114,11 @@ class Ansatz(nn.Module):
         super().__init__()
         if not callable(net):
             fail_type("net", "a module or callable from (N, d) to (N, m)", describe(net))
+        if enrichment is not None and not callable(enrichment):
+            fail_type("enrichment", "a module or callable from (N, d) to (N, m)", enrichment)
         self._listed = _check_conditions(conditions)
         self.net = net
+        self.enrichment = enrichment
         self.conditions = nn.ModuleList(self._listed)
         self.outputs = None if outputs is None else check_int("outputs", outputs, minimum=1)
         self.m = check_int("m", m, minimum=1, maximum=ops.MAX_M)
@@ -150,10 +158,12 @@ class Ansatz(nn.Module):
             fail("net(x)", f"{outputs} or {2 * outputs} outputs", f"{count}")
         if self._last >= outputs:
             fail("components", f"outputs of the field, 0 to {outputs - 1}", f"{self._last}")
+        added = self._enrichment(at, outputs)
         made = []
         for i in range(outputs):
             second = network[:, outputs + i] if count > outputs else None
-            made.append(self._component(i, network[:, i], second, outputs, at))
+            more = None if added is None else added[:, i]
+            made.append(self._component(i, network[:, i], second, more, outputs, at))
         return made[0] if outputs == 1 else cat(made)
 
     def _check_at(self, x: Tensor, order: Order, wrt: tuple[int, ...], piece: Tensor | None) -> At:
@@ -179,13 +189,31 @@ class Ansatz(nn.Module):
         deep = raised("order", order, "where a Neumann or Robin condition is met")
         return At(x, order, deep, wrt, piece, space, normal)
 
+    def _enrichment(self, at: At, outputs: int) -> Jet | None:
+        if self.enrichment is None:
+            return None
+        piece = at.piece if hasattr(self.enrichment, "field_jet") else None
+        found = jet(self.enrichment, at.x, at.deep, at.wrt, piece=piece)
+        if found.value.shape[1] != outputs:
+            wanted = f"a tensor of shape ({at.x.shape[0]}, {outputs}), as the field has"
+            fail("enrichment(x)", wanted, found.value)
+        return found
+
     # ---- one component --------------------------------------------------------------------
 
-    def _component(self, i: int, psi: Jet, second: Jet | None, outputs: int, at: At) -> Jet:
-        """u of component i from its network psi and N2."""
+    def _component(
+        self,
+        i: int,
+        psi: Jet,
+        second: Jet | None,
+        added: Jet | None,
+        outputs: int,
+        at: At,
+    ) -> Jet:
+        """u of component i from its network psi, N2 and enrichment."""
         fixed, natural = self._of(i, Dirichlet), self._of(i, Robin)
         if not fixed and not natural:
-            return psi.truncate(at.order)
+            return (psi if added is None else psi + added).truncate(at.order)
 
         def build() -> _Fixed:
             return self._fixed(i, fixed, natural, psi.detach(), outputs, at)
@@ -199,6 +227,8 @@ class Ansatz(nn.Module):
             psi = known.phi1 * psi.truncate(known.phi1.order)
             if known.g is not None:
                 psi = known.g + psi
+        if added is not None:
+            psi = psi + added.truncate(psi.order)
         if known.phi2 is None:
             return psi
         assert known.phi is not None
