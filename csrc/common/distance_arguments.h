@@ -31,7 +31,8 @@ inline DistanceArguments check_distance(const Tensor& x, const Tensor& pieces,
   found.points = x.size(0);
   found.count = pieces.size(0);
   STD_TORCH_CHECK(m >= 1 && m <= most_m, "m: expected 1 to ", most_m, ", got ", m, ".");
-  STD_TORCH_CHECK(length > 0, "length: expected a number > 0, got ", length, ".");
+  STD_TORCH_CHECK(length >= 1e-35 && length <= 1e35,
+                  "length: expected a number from 1e-35 to 1e35, got ", length, ".");
   if (on.has_value()) {
     STD_TORCH_CHECK(on->scalar_type() == ScalarType::Long && on->device() == x.device(),
                     "piece: expected an int64 tensor on the device of x.");

@@ -12,7 +12,7 @@ namespace colloc::math {
 template <typename T>
 struct FarPiece {
   T a[2], a_low[2], b[2], b_low[2];
-  T f0, f1[2], f2;
+  T f0, f1[2], f1b[2], f2;  // f1: at the first end, f1b: at the second
   T t1[2], t2;
   T joined;  // not 0: begins where the piece before it ends
 
@@ -23,6 +23,7 @@ struct FarPiece {
       split(p.a[i] * one, p.a_low[i] * one, far.a[i], far.a_low[i]);
       split(p.b[i] * one, p.b_low[i] * one, far.b[i], far.b_low[i]);
       far.f1[i] = static_cast<T>(p.f1a[i]);
+      far.f1b[i] = static_cast<T>(p.f1b[i]);
       far.t1[i] = static_cast<T>(p.t1[i]);
     }
     far.f0 = static_cast<T>(p.f0 * one);
@@ -53,19 +54,30 @@ struct FarPlace {
 // d and e: the point minus the piece's ends.
 template <typename Form, typename P, typename T>
 COLLOC_HD FarPlace<T> far_place(const FarPiece<P>& p, T dx, T dy, T ex, T ey) {
-  const T f1x = T(p.f1[0]), f1y = T(p.f1[1]), zero = T(0);
-  FarPlace<T> at{f1x * dx + f1y * dy, zero, {zero, zero}};
+  const T zero = T(0);
+  FarPlace<T> at{zero, zero, {zero, zero}};
+  T f1x = T(p.f1[0]), f1y = T(p.f1[1]);
   if constexpr (Form::curved) {
+    if constexpr (Form::ends) {  // from the nearer end
+      const auto last = dx * dx + dy * dy > ex * ex + ey * ey;
+      dx = select(last, ex, dx);
+      dy = select(last, ey, dy);
+      f1x = select(last, T(p.f1b[0]), f1x);
+      f1y = select(last, T(p.f1b[1]), f1y);
+      at.t = T(p.t1[0]) * dx + T(p.t1[1]) * dy;
+    }
     const T f2 = T(p.f2), twice = T(p.f2 + p.f2);
-    at.f = (T(p.f0) + at.f) + f2 * (dx * dx + dy * dy);
+    at.f = (T(p.f0) + (f1x * dx + f1y * dy)) + f2 * (dx * dx + dy * dy);
     at.grad[0] = f1x + twice * dx;
     at.grad[1] = f1y + twice * dy;
-    if constexpr (Form::ends) at.t = T(p.t1[0]) * dx + T(p.t1[1]) * dy;
-  } else if constexpr (Form::ends) {
-    const T t2 = T(p.t2);
-    at.t = t2 * (dx * ex + dy * ey);
-    at.grad[0] = t2 * (dx + ex);
-    at.grad[1] = t2 * (dy + ey);
+  } else {
+    at.f = f1x * dx + f1y * dy;
+    if constexpr (Form::ends) {
+      const T t2 = T(p.t2);
+      at.t = t2 * (dx * ex + dy * ey);
+      at.grad[0] = t2 * (dx + ex);
+      at.grad[1] = t2 * (dy + ey);
+    }
   }
   return at;
 }

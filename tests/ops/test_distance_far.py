@@ -12,6 +12,7 @@ import random
 import pytest
 import torch
 from colloc.boundary import Arc, Circle, Segment
+from colloc.geometry import Rectangle
 from colloc.ops import distance as op
 from reference.distance_cases import (
     F32,
@@ -136,3 +137,42 @@ def test_points_may_wait_for_each_other():
     for count in (1, 63, 64, 65, 127, 128, 129, 300):
         assert torch.equal(op(x[:count], table(pieces), 2, 2), whole[:, :count])
         assert torch.equal(op(near[:count], table(pieces), 2, 2), alone[:, :count])
+
+
+@pytest.mark.parametrize("order", [1, "laplacian", 2, "grad_laplacian"], ids=str)
+@pytest.mark.parametrize("shift", [0.0, 100.0, 300.0, 1000.0, 1e5])
+def test_rounded_boundary_points_far_from_the_origin(order, shift):
+    """Points of single precision lie beside the boundary; phi's slope is that from inside."""
+    shape = Rectangle((shift + 0.1, shift + 0.1), (shift + 1.3, shift + 1.2))
+    points = shape.boundary.sample(400, start=5, dtype=F32)
+    jet = op(points.x, table(shape.boundary.pieces), 2, order)
+    assert ((jet[1:3].T * points.normal).sum(1) < 0).all()
+
+
+@pytest.mark.parametrize("order", [1, "laplacian", 2], ids=str)
+def test_small_arcs_in_a_large_domain(order):
+    """Powers of f, which grows with the curvature, do not overflow."""
+    arc = Arc((5, 50), 1.0, 0, 3.0, inward=False)
+    pieces = [*Rectangle((0, 0), (4000, 100)).boundary.pieces, arc]
+    x = torch.rand(2000, 2) * torch.tensor([4000.0, 100.0])
+    for m in (1, 2):
+        assert op(x, table(pieces), m, order).isfinite().all()
+    pieces = [*Rectangle((0, 0), (1000, 1000)).boundary.pieces, Arc((300, 300), 1.0, 0, 3.0)]
+    x = torch.tensor([[2900.0, 2500.0], [1e4, -1e4]])
+    assert op(x, table(pieces), 2, order).isfinite().all()
+
+
+def test_near_both_ends_of_an_arc():
+    s = 1e-4
+    pieces = [
+        Arc((0.123 * s, 0.456 * s), s, 0.3, 1.9),
+        Segment((3 * s, 3 * s), (3.5 * s, 4 * s)),
+    ]
+    points = [[-2.0037868759950953e-05, 0.0001402345447299557]]
+    for end in pieces[0].ends:
+        for k in range(16):
+            away = 10 ** random.Random(k).uniform(-4.7, -3) * 2 * s
+            points.append([end[0] + away * math.cos(0.4 * k), end[1] + away * math.sin(0.4 * k)])
+    x, expected = in_60_digits(pieces, points)
+    assert len(x) > 25
+    assert max(excess(op(x, table(pieces), 2, 2), expected[:6], x, pieces)) < 1

@@ -272,3 +272,13 @@ def test_the_plain_formula_is_the_same_function():
                     )
                     torch.testing.assert_close(value, jet[0], rtol=1e-11, atol=1e-15)
                     torch.testing.assert_close(slope, jet[1 + axis], rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "length"), [(torch.float32, 1e-20), (torch.float32, 1e20), (torch.float64, 1e-200)]
+)
+def test_lengths_whose_powers_overflow(dtype, length):
+    with pytest.raises(ValueError, match="length: expected a number from"):
+        cc.boundary.distance(
+            [Segment((0, 0), (1, 0))], torch.rand(3, 2, dtype=dtype), length=length
+        )

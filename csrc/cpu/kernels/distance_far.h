@@ -14,18 +14,19 @@ using math::Piece;
 
 // Where the plain formula serves, in units of the pieces' extent: at points at most `reach` from
 // their centre and, in phi, not nearer than `least` to any piece, if no piece is smaller than
-// `shortest`, the origin is within `shift`, so that rounding stays below least / 4, and k is
-// between 1 / curving and curving. No power overflows then, in single precision either.
-template <typename T>
+// `shortest`, the origin is within `shift`, so that rounding of the coordinates, of dtype S, stays
+// below least / 4, and neither k nor the slopes of an arc leave what the powers of a T can take.
+template <typename S, typename T>
 struct FarLimits {
-  static constexpr double least = sizeof(T) == 4 ? 1e-2 : 1e-5;
-  static constexpr double reach = sizeof(T) == 4 ? 8 : 1e3;
+  static constexpr double least = sizeof(S) == 4 ? 1e-2 : 1e-5;
+  static constexpr double reach = sizeof(T) == 4 ? 4 : 1e3;
   static constexpr double shortest = sizeof(T) == 4 ? 1e-3 : 1e-6;
-  static constexpr double shift = least / (64 * static_cast<double>(math::rounding<T>));
+  static constexpr double shift = least / (64 * static_cast<double>(math::rounding<S>));
   static constexpr double curving = 1e8;
+  static constexpr double slope = sizeof(T) == 4 ? 1e17 : 1e140;  // of phi^2, whose square is taken
 };
 
-static_assert(sizeof(math::FarPiece<double>) == 16 * sizeof(double));
+static_assert(sizeof(math::FarPiece<double>) == 18 * sizeof(double));
 
 // The pieces as the plain formula takes them, straight ones with ends first.
 template <typename T>
@@ -37,11 +38,11 @@ struct FarPieces {
 };
 
 // Takes the pieces into `memory`; false if the plain formula is not to be used at all.
-template <typename T>
+template <typename S, typename T>
 bool far_pieces(const Piece* pieces, int64_t count, double curving, math::FarPiece<T>* memory,
                 FarPieces<T>& found) {
-  using Limits = FarLimits<T>;
-  double low[2] = {1e300, 1e300}, high[2] = {-1e300, -1e300}, shortest = 1e300;
+  using Limits = FarLimits<S, T>;
+  double low[2] = {1e300, 1e300}, high[2] = {-1e300, -1e300}, shortest = 1e300, bend = 0.0;
   for (int64_t k = 0; k < count; ++k) {
     const Piece& p = pieces[k];
     // An arc is within its extent (the radius at least) of its ends, a circle of its centre.
@@ -54,12 +55,17 @@ bool far_pieces(const Piece* pieces, int64_t count, double curving, math::FarPie
       }
     }
     shortest = p.extent < shortest ? p.extent : shortest;
+    if (p.trimmed != 0) bend = std::abs(p.f2) > bend ? std::abs(p.f2) : bend;
   }
   const double width = high[0] - low[0], height = high[1] - low[1];
   int exponent = 0;
   std::frexp(width > height ? width : height, &exponent);
   found.unit = std::ldexp(1.0, exponent - 1);
   const double k = curving * found.unit * found.unit;
+  // An arc's |f| and |grad f| at the farthest point, and half the slope of k f^4.
+  const double away = 1.6 * Limits::reach, curved = bend * found.unit;
+  const double most = (curved * away + 1.0) * away, steep = 2.0 * curved * away + 1.0;
+  const double slope = 2.0 * (k > 1.0 ? k : 1.0) * most * most * most * steep;
   double farthest = 0;
   for (int i = 0; i < 2; ++i) {
     found.centre[i] = 0.5 * (low[i] + high[i]);
@@ -67,7 +73,8 @@ bool far_pieces(const Piece* pieces, int64_t count, double curving, math::FarPie
     farthest = size > farthest ? size : farthest;
   }
   if (!(exponent > -100 && exponent < 100 && shortest >= Limits::shortest * found.unit &&
-        farthest <= Limits::shift * found.unit && k < Limits::curving && k > 1 / Limits::curving)) {
+        farthest <= Limits::shift * found.unit && k < Limits::curving && k > 1 / Limits::curving &&
+        slope < Limits::slope)) {
     return false;
   }
   found.curving = static_cast<T>(k);
@@ -121,7 +128,7 @@ COLLOC_PACK void far_squares(const math::FarPiece<T>* pieces, int64_t count, Few
         dx = math::offset(x, p.a[0], p.a_low[0]);
         dy = math::offset(y, p.a[1], p.a_low[1]);
       }
-      if constexpr (segment) {
+      if constexpr (Form::ends) {
         ex = math::offset(x, p.b[0], p.b_low[0]);
         ey = math::offset(y, p.b[1], p.b_low[1]);
       }
@@ -145,14 +152,14 @@ COLLOC_PACK void far_squares(const math::FarPiece<T>* pieces, int64_t count, Few
 
 // The jets at a block, and how near each point is: P of the nearest piece, 0 where the plain
 // formula does not serve.
-template <JetOrder O, int m, typename T>
+template <JetOrder O, int m, typename S, typename T>
 void far_block(const FarPieces<T>& far, const T* xs, const T* ys, T* jets, T* near) {
   constexpr int size = JetForm<O, 2>::size;
   using Lanes = Pack<T>;
   const Lanes scale = static_cast<T>(1 / far.unit), k = far.curving;
   const Lanes cx = static_cast<T>(far.centre[0] / far.unit);
   const Lanes cy = static_cast<T>(far.centre[1] / far.unit);
-  const Lanes reach = T(FarLimits<T>::reach), zero = T(0), largest = math::largest<T>;
+  const Lanes reach = T(FarLimits<S, T>::reach), zero = T(0), largest = math::largest<T>;
   static_assert(distance_block % (few_packs * Lanes::lanes) == 0);
   for (int64_t first = 0; first < distance_block; first += few_packs * Lanes::lanes) {
     FewPoints<T> points;

@@ -191,9 +191,10 @@ void distance_of(const DistanceRows<S>& rows, int64_t begin, int64_t end, void* 
   FarPieces<T> far;
   bool plain = false;
   if constexpr (JetForm<O, 2>::degree <= 2) {
-    plain = rows.on == nullptr && rows.count > 1 && rows.m <= 2 &&
-            far_pieces(rows.pieces, rows.count, rows.curving,
-                       reinterpret_cast<math::FarPiece<T>*>(all + rows.count * size * block), far);
+    plain =
+        rows.on == nullptr && rows.count > 1 && rows.m <= 2 &&
+        far_pieces<S>(rows.pieces, rows.count, rows.curving,
+                      reinterpret_cast<math::FarPiece<T>*>(all + rows.count * size * block), far);
   }
   int64_t waiting = 0, numbers[2 * block];
   for (int64_t i = 0; i < block; ++i) points.on[i] = T(-1);
@@ -214,9 +215,9 @@ void distance_of(const DistanceRows<S>& rows, int64_t begin, int64_t end, void* 
     load_block(rows, first, nullptr, count, points);
     if (plain) {
       if constexpr (JetForm<O, 2>::degree <= 2) {
-        if (rows.m == 1) far_block<O, 1>(far, points.x, points.y, jets, near);
-        if (rows.m == 2) far_block<O, 2>(far, points.x, points.y, jets, near);
-        constexpr T least = T(FarLimits<T>::least * FarLimits<T>::least);
+        if (rows.m == 1) far_block<O, 1, S>(far, points.x, points.y, jets, near);
+        if (rows.m == 2) far_block<O, 2, S>(far, points.x, points.y, jets, near);
+        constexpr T least = T(FarLimits<S, T>::least * FarLimits<S, T>::least);
         for (int64_t i = 0; i < count; i += Pack<T>::lanes) {
           if (!any(!(load(near + i) > Pack<T>(least)))) continue;
           const int64_t stop = i + Pack<T>::lanes < count ? i + Pack<T>::lanes : count;

@@ -75,7 +75,7 @@ struct JetKernels {
 constexpr int64_t distance_block = 64;
 // Doubles that a thread needs for each piece: a block of jets, and the piece once more as
 // math::FarPiece.
-constexpr int64_t distance_memory(int size) { return size * distance_block + 16; }
+constexpr int64_t distance_memory(int size) { return size * distance_block + 18; }
 
 template <typename T>
 struct DistanceRows {

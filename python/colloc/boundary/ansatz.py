@@ -12,25 +12,32 @@ from colloc import ops
 from colloc._checks import check_float, check_int, check_points, describe, fail, fail_type
 from colloc.boundary.conditions import Condition, Dirichlet, Robin
 from colloc.boundary.coordinates import called, checked_space, checked_time
-from colloc.boundary.faces import Start
+from colloc.boundary.faces import Own, Start
 from colloc.boundary.joints import refuse_overlaps, warn_conflicts, warn_initial_conflicts
-from colloc.boundary.kept import Kept, may_keep
+from colloc.boundary.kept import Kept, may_keep, nothing_hidden
 from colloc.boundary.phi import At, Phi
 from colloc.boundary.pieces import check_precision
 from colloc.jets import Jet, Order, cat, jet
 from colloc.jets.known import raised
 
-#: Sets of points whose jets of phi and of the data are kept, for each component.
+#: Sets of points whose jets of phi and of the data are kept.
 _KEPT = 8
 
 
-class _Fixed(NamedTuple):
-    """What one component has besides the network; None: absent or 0."""
+class _Shape(NamedTuple):
+    """What one component has from the points alone; None: absent."""
 
-    g: Jet | None
     phi1: Jet | None  # of the Dirichlet set
     phi2: Jet | None  # of the Robin set
     phi: Jet | None  # of both; of the Robin set, where there is no other
+    share1: Jet | None  # weights of several Dirichlet conditions
+    share2: Jet | None  # of several Robin conditions
+
+
+class _Data(NamedTuple):
+    """The data of one component's conditions; None: absent or 0."""
+
+    g: Jet | None
     c: Jet | None
     h: Jet | None
 
@@ -67,7 +74,9 @@ class Ansatz(nn.Module):
     need fourth derivatives is refused.
 
     The jets of phi and of fixed data are computed once for a set of points and kept for the last
-    few sets (the same tensor, unchanged); points that require grad are differentiated through.
+    few sets (the same tensor, unchanged; writing through ``x.data`` is not noticed). Data is fixed
+    if it is a number or a function without parameters and buffers, which has to give the same
+    values at every call. Points that require grad are differentiated through.
 
     Example::
 
@@ -83,8 +92,8 @@ class Ansatz(nn.Module):
             the network has outputs.
         enrichment: a field from (N, d) to (N, outputs) that is added to psi, before Robin
             conditions are met, e.g. with singular functions of corners and trainable factors.
-            Where Dirichlet conditions hold it has to be 0 itself. It may take ``piece``, having
-            a ``field_jet`` of its own.
+            Where Dirichlet conditions hold it has to be 0 itself. If it has a ``field_jet``,
+            that is given ``piece`` too, with the numbers that this field counts by.
         m: order of the R-equivalence.
         mu: exponent of the transfinite interpolation of Dirichlet values, >= 1.
         length: the unit of length of phi, see :func:`colloc.boundary.distance`.
@@ -129,7 +138,7 @@ class Ansatz(nn.Module):
         self._phi = Phi(self._listed, self.time, self.m, self.length)
         mentioned = {i for one in self._listed for i in (one.components or (0,))}
         self._last = max(mentioned)
-        self._kept = Kept(_KEPT * len(mentioned))
+        self._kept = Kept(_KEPT)
         for component in mentioned:
             refuse_overlaps(self._of(component, Condition))
         fixed = [one for one in self._listed if isinstance(one, Dirichlet)]
@@ -194,6 +203,8 @@ class Ansatz(nn.Module):
             return None
         piece = at.piece if hasattr(self.enrichment, "field_jet") else None
         found = jet(self.enrichment, at.x, at.deep, at.wrt, piece=piece)
+        if found.value.dtype in (torch.float16, torch.bfloat16):  # autocast
+            found = found.to(at.x.dtype)
         if found.value.shape[1] != outputs:
             wanted = f"a tensor of shape ({at.x.shape[0]}, {outputs}), as the field has"
             fail("enrichment(x)", wanted, found.value)
@@ -215,51 +226,88 @@ class Ansatz(nn.Module):
         if not fixed and not natural:
             return (psi if added is None else psi + added).truncate(at.order)
 
-        def build() -> _Fixed:
-            return self._fixed(i, fixed, natural, psi.detach(), outputs, at)
+        def build() -> _Shape:
+            return self._shape(fixed, natural, at)
 
-        data = [value for one in (*fixed, *natural) for value in one.values()]
-        if may_keep(at.x) and all(value.is_fixed for value in data):
-            known = self._kept.get((i, at.order, at.wrt), at.x, at.piece, build)
+        def read() -> _Data:
+            return self._data(i, fixed, natural, shape, psi.detach(), outputs, at)
+
+        if may_keep(at.x):
+            listed = (*fixed, *natural)
+            sets = (tuple(map(id, fixed)), tuple(map(id, natural)), at.order, at.wrt)
+            own = any(isinstance(face, Own) for one in listed for face in one.faces)
+            store = nothing_hidden()
+            shape = self._kept.get(sets, at.x, at.piece, build, store or not own)
+            values = [value for one in listed for value in one.values()]
+            if all(value.is_fixed for value in values):
+                key = (i, outputs, *sets, *(id(value.data) for value in values))
+                data = self._kept.get(key, at.x, at.piece, read, store)
+            else:
+                data = read()
         else:
-            known = build()
-        if known.phi1 is not None:
-            psi = known.phi1 * psi.truncate(known.phi1.order)
-            if known.g is not None:
-                psi = known.g + psi
+            shape = build()
+            data = read()
+
+        if shape.phi1 is not None:
+            psi = shape.phi1 * psi.truncate(shape.phi1.order)
+            if data.g is not None:
+                psi = data.g + psi
         if added is not None:
             psi = psi + added.truncate(psi.order)
-        if known.phi2 is None:
+        if shape.phi2 is None:
             return psi
-        assert known.phi is not None
-        plain = psi.truncate(at.order)
-        u = plain + known.phi * self._normal_part(psi, plain, known, at)
+        assert shape.phi is not None
+        u = psi.truncate(at.order)
+        u = u + shape.phi * self._normal_part(psi, u, shape.phi2, data, at)
         if second is None:
             return u
-        low = known.phi2.truncate(at.order)
+        low = shape.phi2.truncate(at.order)
         second = low * low * second.truncate(at.order)
-        if known.phi1 is not None:
-            second = known.phi1.truncate(at.order) * second
+        if shape.phi1 is not None:
+            second = shape.phi1.truncate(at.order) * second
         return u + second
 
-    def _normal_part(self, psi: Jet, plain: Jet, known: _Fixed, at: At) -> Jet:
-        """c psi - grad phi . grad psi - h."""
-        assert known.phi2 is not None
-        inner = -_sum(known.phi2.differentiate(k) * psi.differentiate(k) for k in at.normal)
-        if known.c is not None:
-            inner = known.c * plain + inner
-        return inner if known.h is None else inner - known.h
+    def _normal_part(self, psi: Jet, plain: Jet, phi2: Jet, data: _Data, at: At) -> Jet:
+        """c psi - grad phi2 . grad psi - h."""
+        inner = -_sum(phi2.differentiate(k) * psi.differentiate(k) for k in at.normal)
+        if data.c is not None:
+            inner = data.c * plain + inner
+        return inner if data.h is None else inner - data.h
 
-    def _fixed(
+    def _shape(self, fixed: list[Dirichlet], natural: list[Robin], at: At) -> _Shape:
+        deep = at.deep if natural else at.order  # of psi
+        phi2 = self._phi.of(natural, at.deep, at) if natural else None
+        every = phi2.truncate(at.order) if phi2 is not None else None
+        if fixed and natural:
+            every = self._phi.of([*fixed, *natural], at.order, at)
+
+        def share(conditions: Sequence[Condition], mu: int, order: Order) -> Jet | None:
+            data = [[value.is_zero for value in one.values()] for one in conditions]
+            if len(conditions) < 2 or all(all(zeros) for zeros in data):
+                return None
+            return self._phi.weights([[one] for one in conditions], mu, 1.0, order, at)
+
+        return _Shape(
+            phi1=self._phi.of(fixed, deep, at) if fixed else None,
+            phi2=phi2,
+            phi=every,
+            share1=share(fixed, self.mu, deep),
+            share2=share(natural, 2, at.order),
+        )
+
+    def _data(
         self,
         i: int,
         fixed: list[Dirichlet],
         natural: list[Robin],
+        shape: _Shape,
         like: Jet,
         outputs: int,
         at: At,
-    ) -> _Fixed:
-        def data(conditions: Sequence[Condition], name: str, mu: int, order: Order) -> Jet | None:
+    ) -> _Data:
+        def data(
+            conditions: Sequence[Condition], name: str, share: Jet | None, order: Order
+        ) -> Jet | None:
             values = [getattr(one, name) for one in conditions]
             if all(value.is_zero for value in values):
                 return None
@@ -267,23 +315,14 @@ class Ansatz(nn.Module):
             for one, value in zip(conditions, values, strict=True):
                 found = value.jet(at.x, like.truncate(order), order, at.wrt, one.count(outputs))
                 jets.append(found[:, one.column(i) if found.value.shape[1] > 1 else 0])
-            if len(jets) == 1:
+            if share is None:
                 return jets[0]
-            share = self._phi.weights([[one] for one in conditions], mu, 1.0, order, at)
             return _sum(share[:, k] * one for k, one in enumerate(jets))
 
-        deep = at.deep if natural else at.order  # of psi
-        phi2 = self._phi.of(natural, at.deep, at) if natural else None
-        every = phi2.truncate(at.order) if phi2 is not None else None
-        if fixed and natural:
-            every = self._phi.of([*fixed, *natural], at.order, at)
-        return _Fixed(
-            g=data(fixed, "g", self.mu, deep),
-            phi1=self._phi.of(fixed, deep, at) if fixed else None,
-            phi2=phi2,
-            phi=every,
-            c=data(natural, "c", 2, at.order),
-            h=data(natural, "h", 2, at.order),
+        return _Data(
+            g=data(fixed, "g", shape.share1, at.deep if natural else at.order),
+            c=data(natural, "c", shape.share2, at.order),
+            h=data(natural, "h", shape.share2, at.order),
         )
 
     def _of(self, component: int, kind: type) -> list[Any]:

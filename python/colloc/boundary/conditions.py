@@ -145,11 +145,11 @@ class Values(nn.Module):
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the values at given points never change: no tensor that may be trained."""
+        """Whether the values at given points never change: no tensor that may be written to."""
         if isinstance(self.data, Tensor):
             return False
         if isinstance(self.data, nn.Module):
-            return not any(True for _ in self.data.parameters())
+            return not any(True for _ in (*self.data.parameters(), *self.data.buffers()))
         return True
 
     def jet(self, x: Tensor, like: Jet, order: Order, wrt: tuple[int, ...], count: int) -> Jet:
@@ -161,13 +161,25 @@ class Values(nn.Module):
                 fail(self.name, f"a tensor of shape () or ({count},)", self.data)
             values = self.data.to(x.dtype)
             return constant(values.expand(x.shape[0], max(1, values.numel())), like)
-        found = jet(self.data, x, order, wrt)
-        if found.value.dtype in (torch.float16, torch.bfloat16):  # autocast
+        data = self.data if isinstance(self.data, nn.Module) else self._checked
+        found = jet(data, x, order, wrt)
+        if found.value.dtype != x.dtype:  # autocast, or constants of another dtype
             found = found.to(x.dtype)
         outputs = found.value.shape[1]
         if outputs not in (1, count):
             wanted = f"(N, {count}) or (N, 1)" if count > 1 else "(N, 1)"
             fail(f"{self.name}(x)", f"a tensor of shape {wanted}", found.value)
+        return found
+
+    def _checked(self, x: Tensor) -> Tensor:
+        """The function's values, if they are a floating tensor (N, k)."""
+        found = self.data(x)
+        wanted = f"a floating tensor of shape ({x.shape[0]}, k)"
+        if not isinstance(found, Tensor) or not found.is_floating_point():
+            fail_type(f"{self.name}(x)", wanted, describe(found))
+        if found.ndim != 2 or found.shape[0] != x.shape[0] or found.shape[1] == 0:
+            fix = "Take columns by slices, x[:, :1]." if found.shape == x.shape[:1] else ""
+            fail(f"{self.name}(x)", wanted, found, fix)
         return found
 
     def at(self, x: Tensor) -> Tensor:

@@ -30,10 +30,12 @@ def checked_space(space: Any, conditions: Sequence[Condition]) -> tuple[int, ...
     wanted = "different inputs, the coordinates"
     if dim is not None:
         wanted = f"{_COUNTS[dim]}, {_WORDS[dim]}"
-    listed = isinstance(space, (list, tuple)) and len(space) > 0
-    if not listed or len(set(space)) < len(space) or len(space) != (dim or len(space)):
+    if not isinstance(space, (list, tuple)) or not space:
         fail("space", wanted, describe(space))
-    return tuple(check_int("space", one, minimum=0) for one in space)
+    found = tuple(check_int("space", one, minimum=0) for one in space)
+    if len(set(found)) < len(found) or len(found) != (dim or len(found)):
+        fail("space", wanted, describe(space))
+    return found
 
 
 def checked_time(

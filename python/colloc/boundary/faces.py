@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from colloc._checks import describe, fail, fail_type
-from colloc.boundary.pieces import Numbering, pieces_of
+from colloc.boundary.pieces import Numbering, flat, pieces_of
 from colloc.boundary.solid import initial_distance, solid_distance
 from colloc.geometry.boundary import Boundary
 from colloc.geometry.curves import Piece
@@ -132,6 +132,7 @@ class FaceNumbering(Numbering):
     numbers that they have in a TimeDomain's boundary."""
 
     def __init__(self, parts: Sequence[Any]) -> None:
+        parts = flat(parts)
         wholes = [_keys(p._parent[0] if isinstance(p, Boundary) else p) for p in parts]
         longest = max(wholes, key=len)
         if all(isinstance(p, Boundary) for p in parts) and all(

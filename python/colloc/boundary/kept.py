@@ -19,28 +19,44 @@ _Jets = TypeVar("_Jets", bound="tuple[Jet | None, ...]")
 class Kept:
     """Values of the last few sets of points.
 
-    Sets are told apart by their tensors' identity and version: another tensor and one that was
-    written to are noticed. Copies and pickles are empty.
+    Sets are told apart by their tensors' identity, version and place in memory: another tensor
+    and one that was written to are noticed. Copies and pickles are empty.
+
+    Args:
+        most: how many sets.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._found: OrderedDict[Any, tuple[Any, Any, Any]] = OrderedDict()
+        self._found: OrderedDict[Any, tuple[Any, Any, dict[Hashable, Any]]] = OrderedDict()
 
     def get(
-        self, key: Hashable, x: Tensor, piece: Tensor | None, build: Callable[[], _Jets]
+        self,
+        key: Hashable,
+        x: Tensor,
+        piece: Tensor | None,
+        build: Callable[[], _Jets],
+        store: bool = True,
     ) -> _Jets:
-        """What ``build()`` gives for these points; what requires grad is made every time."""
-        names = (key, id(x), id(piece))
+        """What ``build()`` gives for these points; what requires grad is made every time.
+
+        Args:
+            store: whether it may be kept now.
+        """
+        names = (id(x), id(piece))
         found = self._found.get(names)
-        if found is not None and _is(found[0], x) and _is(found[1], piece):
+        known = found is not None and _is(found[0], x) and _is(found[1], piece)
+        values: dict[Hashable, Any] = found[2] if found is not None and known else {}
+        if key in values:
             self._found.move_to_end(names)
-            value: _Jets = found[2]
-            return value
+            kept: _Jets = values[key]
+            return kept
         value = build()
-        if any(one is not None and _changes(one.components) for one in value):
+        if not store or any(one is not None and _changes(one.components) for one in value):
             return value
-        self._found[names] = (_mark(x), _mark(piece), value)
+        values[key] = value
+        self._found[names] = (_mark(x), _mark(piece), values)
+        self._found.move_to_end(names)
         while len(self._found) > self.most:
             self._found.popitem(last=False)
         return value
@@ -62,10 +78,17 @@ def _changes(values: Tensor) -> bool:
 
 
 def _mark(tensor: Tensor | None) -> Any:
-    return None if tensor is None else (weakref.ref(tensor), tensor._version)
+    return None if tensor is None else (weakref.ref(tensor), tensor._version, tensor.data_ptr())
 
 
 def _is(mark: Any, tensor: Tensor | None) -> bool:
     if mark is None or tensor is None:
         return mark is None and tensor is None
-    return mark[0]() is tensor and mark[1] == tensor._version
+    return mark[0]() is tensor and mark[1:] == (tensor._version, tensor.data_ptr())
+
+
+def nothing_hidden() -> bool:
+    """Whether what is trained would show in values made now, and nothing rounds them."""
+    return torch.is_grad_enabled() and not (
+        torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    )

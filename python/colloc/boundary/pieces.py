@@ -68,6 +68,14 @@ def check_precision(x: Tensor, pieces: tuple[Piece, ...]) -> None:
         )
 
 
+def flat(parts: Sequence[Any]) -> list[Any]:
+    """Parts, where some are lists of parts, one after the other."""
+    found: list[Any] = []
+    for part in parts:
+        found += flat(part) if isinstance(part, (list, tuple)) else [part]
+    return found
+
+
 class Numbering:
     """From the number of the piece that a point lies on to its place among chosen pieces.
 
@@ -76,6 +84,7 @@ class Numbering:
     """
 
     def __init__(self, parts: Sequence[Any]) -> None:
+        parts = flat(parts)
         owners = [getattr(part, "boundary", part) for part in parts]
         first = owners[0] if owners else None
         shared = first is not None and all(
@@ -108,9 +117,11 @@ class Numbering:
         if piece.device != x.device:
             fail("piece", f"a tensor on the device of x, {x.device}", str(piece.device))
         if piece.device.type == "cpu" and piece.numel() and not torch.compiler.is_compiling():
-            largest = int(piece.max())
+            least, largest = (int(one) for one in piece.aminmax())
             if largest >= len(self.pieces):
                 fail("piece", f"numbers below {len(self.pieces)}, the pieces' count", f"{largest}")
+            if least < -1:
+                fail("piece", "numbers of pieces, or -1 for none", f"{least}")
         return piece
 
 

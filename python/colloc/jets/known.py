@@ -11,6 +11,7 @@ from torch import Tensor
 from colloc._checks import fail
 from colloc.jets import algebra
 from colloc.jets.layout import Order
+from colloc.ops._registration import forward_mode_active
 
 #: From points (N, d) and an order to components (K, N, m) by all inputs.
 Evaluate = Callable[[Tensor, Order], Tensor]
@@ -33,6 +34,8 @@ def raised(name: str, order: Order, why: str) -> Order:
 def known_components(evaluate: Evaluate, x: Tensor, order: Order) -> Tensor:
     """``evaluate(x, order)``, differentiable in ``x`` where it requires grad: by jets of a higher
     order, as long as no fourth derivative is needed."""
+    if order == 0 and (forward_mode_active() or torch._C._are_functorch_transforms_active()):
+        return evaluate(x, order)  # values are differentiable themselves, in every mode
     if torch.is_grad_enabled() and x.requires_grad:
         result: Tensor = _Known.apply(x, evaluate, order)
         return result
@@ -40,12 +43,18 @@ def known_components(evaluate: Evaluate, x: Tensor, order: Order) -> Tensor:
 
 
 class _Known(torch.autograd.Function):
-    # torch types both as (ctx, *args): naming the arguments is what mypy minds.
+    generate_vmap_rule = True
+
+    # torch types these as (ctx, *args): naming the arguments is what mypy minds.
     @staticmethod
-    def forward(ctx: Any, x: Tensor, evaluate: Evaluate, order: Order) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(x)
-        ctx.evaluate, ctx.order = evaluate, order
+    def forward(x: Tensor, evaluate: Evaluate, order: Order) -> Tensor:  # type: ignore[override]
         return evaluate(x.detach(), order)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        del output
+        x, ctx.evaluate, ctx.order = inputs
+        ctx.save_for_backward(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]

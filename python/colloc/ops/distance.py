@@ -114,7 +114,8 @@ def distance(
         piece: (N,) int64, the number of the piece that a point is known to lie on, -1 for none.
             Without it, a point counts as lying on a piece if abs(f) is not above the rounding of
             coordinates, 8 eps (abs(x) + size of the piece).
-        length: the unit of length that phi is made in, > 0; 1 in the source.
+        length: the unit of length that phi is made in, 1 in the source; 1e-15 to 1e15 in float32,
+            1e-35 to 1e35 in float64.
 
     Returns:
         Components (K, N) in the order of a jet: phi; its derivatives by x_0, x_1; then the
@@ -139,6 +140,9 @@ def distance(
     if str(order) not in _SIZES or isinstance(order, bool):
         fail("order", f"one of {', '.join(_SIZES)}", order)
     length = check_float("length", length, positive=True)
+    most = 1e15 if x.dtype == torch.float32 else 1e35
+    if not 1 / most <= length <= most:
+        fail("length", f"a number from {1 / most:g} to {most:g} for {x.dtype}", f"{length:g}")
     if piece is not None:
         if not isinstance(piece, Tensor) or piece.dtype != torch.int64:
             fail_type("piece", "None or an int64 tensor (N,)", piece)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from colloc._checks import check_float, check_int, describe, fail, fail_type
-from colloc.ops._registration import check_device
+from colloc.ops._registration import check_device, formula_needed
 from colloc.ops.jet_activation import MAX_JET_INPUTS, jet_size
 
 _op = torch.ops.colloc.transfinite.default
@@ -81,12 +81,32 @@ def transfinite(
     if phi.shape[0] == 0:
         fail("phi", "at least one group", phi)
     check_device("phi", phi.device)
+    listed = check_mu(mu, phi.shape[0])
+    length = check_float("length", length, positive=True)
+    forward = formula_needed(phi.device)
+    if forward and str(order) != "0":
+        raise RuntimeError(
+            f"transfinite: expected order 0 in forward mode (jvp, jacfwd, dual numbers), and under "
+            f"torch.func inside torch.compile, got {order!r}. Ask for the order that holds the "
+            "derivatives you need, outside of the transform, or use reverse mode."
+        )
+    if forward or (str(order) == "0" and torch._C._are_functorch_transforms_active()):
+        return _formula(phi[:, 0], listed, length).unsqueeze(0)
     if torch.is_grad_enabled() and phi.requires_grad:
         raise RuntimeError(
             "transfinite: expected phi without grad. Weights that are differentiated by the "
             "points come from colloc.boundary.transfinite."
         )
-    listed = check_mu(mu, phi.shape[0])
-    length = check_float("length", length, positive=True)
     exponents = torch.tensor(listed, dtype=torch.int64, device=phi.device)
     return _op(phi, exponents, length, str(order), n)
+
+
+def _formula(phi: Tensor, mu: list[int], length: float) -> Tensor:
+    """The weights (N, M) of values phi (M, N) in plain torch, differentiable in every way."""
+    zero = phi == 0
+    joint = zero.any(0)
+    wide = torch.where(zero, 1.0, phi).double()
+    exponents = torch.tensor(mu, dtype=torch.float64, device=phi.device).unsqueeze(1)
+    weights = torch.softmax(-exponents * (wide / length).log(), dim=0)
+    shared = zero.double() / zero.sum(0).clamp(min=1)
+    return torch.where(joint, shared, weights).to(phi.dtype).T
