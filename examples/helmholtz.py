@@ -3,9 +3,18 @@
     lap u + k^2 u = f   in [-1, 1]^2,      u = 0 on the walls,      k = 1,
 
 with f = (1 - 17 pi^2) sin(pi x) sin(4 pi y), so that u = sin(pi x) sin(4 pi y) is known and the
-error can be shown. The walls enter as a penalty ("soft" boundary conditions).
+error can be shown.
 
-    python examples/helmholtz.py --output runs/demo        all options: --help
+    python examples/helmholtz.py --output runs/demo                    all options: --help
+    python examples/helmholtz.py --boundary hard --form first
+
+``--boundary soft``: u is the network, the walls enter as a penalty. ``hard``: u = phi N is exactly
+0 on the walls, whatever the weights. ``--form second``: lap u by the network's second derivatives.
+``first``: q, two more outputs of the network, stands for grad u; the residuals are
+div q + k^2 u - f and q - grad u. See helmholtz_problem.py.
+
+Adam takes new points every step. What is left of the run after ``--adam`` of it is L-BFGS's, on
+points that stay. Options that are not given are those found best for the boundary and the form.
 
 The run ends after ``--steps`` or ``--seconds``, whichever comes first; the learning rate falls
 along with what is nearer its end, so that a slow machine finishes with a small one too. Results
@@ -29,6 +38,7 @@ import colloc as cc
 import numpy as np
 import torch
 from colloc import training
+from helmholtz_problem import SCALE, exact, make_field, make_terms
 from torch import Tensor
 
 EXTRAS = (
@@ -38,6 +48,16 @@ EXTRAS = (
     ("meshio", "writing VTK files"),
 )
 
+BLOCK = 10  # iterations of L-BFGS between two looks at the clock
+
+#: What options are where they are not given, by boundary and form.
+DEFAULTS: dict[tuple[str, str], dict[str, float]] = {
+    ("soft", "second"): {"slope": 3.0, "points": 1024, "learning_rate": 3e-3, "adam": 1.0},
+    ("soft", "first"): {"slope": 3.0, "points": 512, "learning_rate": 1e-2, "adam": 0.3},
+    ("hard", "second"): {"slope": 3.0, "points": 512, "learning_rate": 5e-3, "adam": 0.4},
+    ("hard", "first"): {"slope": 3.0, "points": 512, "learning_rate": 1e-2, "adam": 0.3},
+}
+
 
 @dataclass(frozen=True)
 class Config:
@@ -45,8 +65,10 @@ class Config:
 
     output: Path = Path("runs/helmholtz")
     """folder of the results"""
-    boundary: Literal["soft"] = "soft"
-    """how the walls enter: "soft" is a penalty"""
+    boundary: Literal["soft", "hard"] = "soft"
+    """how the walls enter: by a penalty, or exactly"""
+    form: Literal["second", "first"] = "second"
+    """order of the equation's derivatives; "first": the gradient is an output as well"""
     steps: int = 5000
     """steps of training at most"""
     seconds: float = 150.0
@@ -61,15 +83,21 @@ class Config:
     """activation function"""
     adaptive: Literal["none", "global", "layer", "neuron"] = "layer"
     """trainable slopes of the activation"""
-    slope: float = 3.0
+    slope: float | None = None
     """first value of the slopes; larger ones start with finer detail"""
-    points: int = 1024
-    """interior points a step"""
+    points: int | None = None
+    """interior points a step of Adam"""
+    fixed_points: int = 1024
+    """interior points of L-BFGS"""
     boundary_points: int = 256
     """boundary points a step"""
     boundary_weight: float = 10.0
     """weight of the walls' loss"""
-    learning_rate: float = 3e-3
+    gradient_weight: float = 0.3
+    """of the loss of q - grad u, in the first-order form"""
+    adam: float | None = None
+    """share of the run before L-BFGS, up to 1"""
+    learning_rate: float | None = None
     """largest learning rate of Adam"""
     final_learning_rate: float = 1e-5
     """learning rate at the end"""
@@ -81,13 +109,19 @@ class Config:
     """of the weights and of the points"""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "width", "depth", "points", "boundary_points"):
+        for name, value in DEFAULTS[self.boundary, self.form].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        for name in ("steps", "width", "depth", "points", "fixed_points", "boundary_points"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}.")
-        for name in ("seconds", "slope", "boundary_weight", "learning_rate", "final_learning_rate"):
+        weights = ("boundary_weight", "gradient_weight")
+        for name in ("seconds", "slope", *weights, "adam", "learning_rate", "final_learning_rate"):
             value = getattr(self, name)
             if not value > 0 or (math.isinf(value) and name != "seconds"):
                 raise ValueError(f"{name}: expected a number > 0, got {value}.")
+        if self.adam > 1:
+            raise ValueError(f"adam: expected at most 1, got {self.adam}.")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed: expected 0 to 2^63 - 1, got {self.seed}.")
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -95,16 +129,6 @@ class Config:
                 "device: expected one that torch can use, got cuda, and torch sees no GPU here. "
                 "Use --device cpu."
             )
-
-
-def exact(x: Tensor) -> Tensor:
-    """u at points (N, 2), (N, 1)."""
-    return torch.sin(math.pi * x[:, :1]) * torch.sin(4 * math.pi * x[:, 1:])
-
-
-def source(x: Tensor) -> Tensor:
-    """f = lap u + u at points (N, 2), (N, 1)."""
-    return (1 - 17 * math.pi**2) * exact(x)
 
 
 class Training:
@@ -118,9 +142,10 @@ class Training:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.where: dict[str, Any] = {"device": device, "dtype": getattr(torch, config.dtype)}
         self.square = cc.geometry.Rectangle((-1, -1), (1, 1))
+        outputs = 3 if config.form == "first" else 1
         self.net = cc.nn.MLP(
             in_features=2,
-            out_features=1,
+            out_features=outputs,
             hidden_features=config.width,
             hidden_layers=config.depth,
             activation=config.activation,
@@ -129,16 +154,15 @@ class Training:
             **self.where,
         )
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
+        self.lbfgs: torch.optim.LBFGS | None = None
 
+        form = (config.boundary, config.form)
+        self.field = make_field(self.net, *form)
         self.start = self.wall_start = 0
-        inside, wall = self.next_points()
-        equation = cc.pde.helmholtz(k=1.0, source=source)
-        self.interior = cc.Term("interior", self.net, inside, equation)
-        self.walls = cc.Term("walls", self.net, wall, lambda u, x: u.value, order=0)
+        self.terms = make_terms(self.field, *self.next_points(), *form, config.gradient_weight)
         # The residual is 17 pi^2 times as large as u; this brings both to one scale.
-        self.balancer = cc.balancing.Sum(
-            {"interior": 1 / (17 * math.pi**2), "walls": config.boundary_weight}
-        )
+        weights = {"interior": outputs / SCALE, "walls": config.boundary_weight}
+        self.balancer = cc.balancing.Sum({term.name: weights[term.name] for term in self.terms})
 
         axis = torch.linspace(-1, 1, 201, dtype=torch.float64)
         self.axes = (axis, axis)
@@ -150,10 +174,10 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.good = self.state()
 
-    def next_points(self) -> tuple[cc.geometry.Points, cc.geometry.Points]:
+    def next_points(self, count: int = 0) -> tuple[cc.geometry.Points, cc.geometry.Points]:
         """The next stretch of the scrambled Halton sequence, inside and on the walls."""
         c = self.config
-        inside = self.square.sample(c.points, self.start, seed=c.seed, **self.where)
+        inside = self.square.sample(count or c.points, self.start, seed=c.seed, **self.where)
         wall = self.square.boundary.sample(
             c.boundary_points, self.wall_start, seed=c.seed, **self.where
         )
@@ -166,27 +190,66 @@ class Training:
         cosine = 0.5 * (1 + math.cos(math.pi * fraction))
         return min(1.0, (self.steps + 1) / 100) * (low + (high - low) * cosine)
 
-    def step(self, fraction: float) -> dict[str, float]:
-        """One step of Adam on new points; the losses, or `problem` where they are not finite."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(fraction)
-        self.interior.points, self.walls.points = self.next_points()
-        losses = {term.name: term.loss() for term in (self.interior, self.walls)}
+    def total(self) -> tuple[Tensor, dict[str, float]]:
+        """The loss; it and its terms as numbers, or `problem` where they are not finite."""
+        losses = {term.name: term.loss() for term in self.terms}
         total = self.balancer(losses)
         values = {name: loss.item() for name, loss in losses.items()} | {"loss": total.item()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             name = "total" if bad[0] == "loss" else bad[0]
             self.problem = f"the {name} loss is {values[bad[0]]} at step {self.steps + 1}"
-            return values
-        self.optimizer.zero_grad()
-        total.backward()
-        self.optimizer.step()
-        self.steps += 1
+        return total, values
+
+    def step(self, fraction: float) -> dict[str, float]:
+        """A step of Adam on new points or a block of L-BFGS's iterations; the losses before."""
+        if fraction >= self.config.adam:
+            return self.block()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(fraction / self.config.adam)
+        for term, points in zip(self.terms, self.next_points(), strict=False):
+            term.points = points
+        total, values = self.total()
+        if self.problem is None:
+            self.optimizer.zero_grad()
+            total.backward()
+            self.optimizer.step()
+            self.steps += 1
         return values
 
+    def block(self) -> dict[str, float]:
+        """Ten iterations of L-BFGS, or as many as are left."""
+        count = min(BLOCK, self.config.steps - self.steps)
+        if self.lbfgs is None:
+            new = self.next_points(self.config.fixed_points)
+            for term, points in zip(self.terms, new, strict=False):
+                term.points = points
+            self.lbfgs = torch.optim.LBFGS(
+                self.net.parameters(),
+                max_iter=BLOCK,
+                max_eval=2 * BLOCK,
+                tolerance_grad=0.0,
+                tolerance_change=0.0,
+                line_search_fn="strong_wolfe",
+            )
+        seen: list[dict[str, float]] = []
+
+        def closure() -> Tensor:
+            self.optimizer.zero_grad()
+            total, values = self.total()
+            if self.problem is None:
+                total.backward()
+            seen.append(values)
+            return total.detach()
+
+        self.lbfgs.param_groups[0]["max_iter"] = count
+        self.lbfgs.step(closure)
+        self.steps += count
+        return seen[0]
+
     def state(self) -> dict[str, Any]:
-        """A copy of all that belongs to one step, as the checkpoint holds it."""
+        """A copy of all that belongs to one step, as the checkpoint holds it. What L-BFGS knows of
+        earlier steps is left out: it starts anew."""
         return copy.deepcopy(
             {
                 "net": self.net.state_dict(),
@@ -199,8 +262,16 @@ class Training:
 
     @torch.no_grad()
     def prediction(self) -> Tensor:
-        """The network on the grid, (201 * 201, 1)."""
-        return self.net(self.grid.to(**self.where)).cpu().double()
+        """u on the grid, (201 * 201, 1)."""
+        return self.field(self.grid.to(**self.where))[:, :1].cpu().double()
+
+    @torch.no_grad()
+    def boundary_error(self, count: int = 2000) -> float:
+        """The largest |u| at random points of the walls."""
+        wall = self.square.boundary.sample(
+            count, method="uniform", seed=self.config.seed, **self.where
+        )
+        return self.field(wall.x)[:, 0].abs().max().item()
 
     def look(self, values: dict[str, float]) -> float:
         """Measure the error, keep the history and, where all is well, the network."""
@@ -223,9 +294,10 @@ class Training:
                 fraction = max(self.steps / config.steps, self.seconds / config.seconds)
                 if fraction >= 1:
                     break
+                before = self.steps // every
                 values = self.step(fraction)
                 shown = {"loss": values["loss"]}
-                if self.problem is None and (self.steps == 1 or self.steps % every == 0):
+                if self.problem is None and (self.steps == 1 or self.steps // every > before):
                     shown["error"] = self.look(values)
                 self.seconds = time.perf_counter() - begin
                 if progress is not None:
@@ -247,6 +319,7 @@ class Training:
             "relative_l2": training.relative_l2(found, self.exact),
             "max_error": training.max_error(found, self.exact),
             "nrmse": training.nrmse(found, self.exact),
+            "boundary_error": self.boundary_error(),
             "seconds": self.seconds,
             "steps": self.steps,
             "device": torch.cuda.get_device_name() if device == "cuda" else device,
@@ -291,18 +364,16 @@ class Training:
             self.axes,
             truth,
             found,
-            title=f"Helmholtz, {self.steps} steps, {self.seconds:.0f} s: "
+            title=f"Helmholtz, {self.config.boundary} walls, {self.config.form}-order form, "
+            f"{self.steps} steps, {self.seconds:.0f} s: "
             f"relative L2 error {metrics['relative_l2']:.3g}",
         )
-        names = ("step", "loss", "interior", "walls", "relative_l2")
-        steps, total, interior, walls, error = (
-            [row[name] for row in self.history] for name in names
-        )
+        labels = {"loss": "total, weighted"} | {term.name: term.name for term in self.terms}
         training.plot_history(
             folder / "loss.png",
-            steps,
-            {"total, weighted": total, "interior": interior, "walls": walls},
-            errors={"relative L2": error},
+            [row["step"] for row in self.history],
+            {label: [row[name] for row in self.history] for name, label in labels.items()},
+            errors={"relative L2": [row["relative_l2"] for row in self.history]},
         )
         training.write_text(
             folder / "history.json", json.dumps(self.history, indent=1, allow_nan=False) + "\n"
@@ -346,7 +417,8 @@ def main() -> int:
         return 130
     print(
         f"relative L2 error {metrics['relative_l2']:.4f}, largest error "
-        f"{metrics['max_error']:.4f}, {metrics['steps']} steps in {metrics['seconds']:.1f} s; "
+        f"{metrics['max_error']:.4f}, on the walls {metrics['boundary_error']:.2g}; "
+        f"{metrics['steps']} steps in {metrics['seconds']:.1f} s; "
         f"metrics, pictures, checkpoint and VTK file are in {folder}"
     )
     if run.problem is not None:

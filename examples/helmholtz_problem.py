@@ -1,0 +1,114 @@
+"""The Helmholtz problem of helmholtz.py: its solution, fields and residuals.
+
+Hard boundaries: u = phi N with phi = (1 - x^2) (1 - y^2) / (2 (2 - x^2 - y^2)), which joins the
+four lines of the walls by R-equivalence of order 1. u / phi is smooth, but lap phi grows like 1 / r
+at the corners: where second derivatives are taken, the squared residual is weighted by r^2 there.
+
+First-order form: the field is (u, q), q for grad u. With hard boundaries q is 0 along the walls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import colloc as cc
+import torch
+from colloc.boundary import Ansatz, Dirichlet, Line
+from colloc.jets import Jet, Order
+from torch import Tensor
+
+SCALE = 17 * math.pi**2  # of f where u is 1; grad u has that of its root
+
+
+def exact(x: Tensor) -> Tensor:
+    """u at points (N, 2), (N, 1)."""
+    return torch.sin(math.pi * x[:, :1]) * torch.sin(4 * math.pi * x[:, 1:])
+
+
+def source(x: Tensor) -> Tensor:
+    """f = lap u + u at points (N, 2), (N, 1)."""
+    return (1 - 17 * math.pi**2) * exact(x)
+
+
+class Scaled(torch.nn.Module):
+    """The network's outputs times numbers, so that it may itself give values of size 1."""
+
+    def __init__(self, net: torch.nn.Module, *factors: float) -> None:
+        super().__init__()
+        self.net = net
+        self.factors = factors
+
+    # Not forward_jet in a Sequential: a network alone is one op, a part of another is not.
+    def field_jet(
+        self, x: Tensor, order: Order, wrt: tuple[int, ...], piece: Tensor | None = None
+    ) -> Jet:
+        jet = cc.jet(self.net, x, order, wrt)
+        return Jet(jet.components * x.new_tensor(self.factors), order, wrt, x.shape[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x) * x.new_tensor(self.factors)
+
+
+def with_walls(net: torch.nn.Module, first_order: bool) -> Ansatz:
+    """The field that is 0 on the walls, and, as q, 0 along them."""
+    level = [Line((-1, -1), (1, -1)), Line((1, 1), (-1, 1))]
+    upright = [Line((1, -1), (1, 1)), Line((-1, 1), (-1, -1))]
+    conditions = [Dirichlet([*level, *upright], 0.0, components=0)]
+    if first_order:
+        conditions.append(Dirichlet(level, 0.0, components=1))
+        conditions.append(Dirichlet(upright, 0.0, components=2))
+    return Ansatz(net, conditions, m=1)
+
+
+def corner_weight(points: cc.geometry.Points) -> Tensor:
+    """(2 r)^2 up to 1, r the distance to the nearest corner."""
+    return (4 * (1 - points.x.abs()).square().sum(1, keepdim=True)).clamp(max=1)
+
+
+def make_field(net: torch.nn.Module, boundary: str, form: str) -> torch.nn.Module:
+    """u, or (u, q), of a network."""
+    if boundary == "soft" and form == "second":
+        return net
+    hard, first = boundary == "hard", form == "first"
+    slopes = [4 * math.pi] * 2 if first else []
+    scaled = Scaled(net, 4.0 if hard else 1.0, *slopes)  # phi is at most 1 / 4
+    return with_walls(scaled, first) if hard else scaled
+
+
+def make_equation(form: str, gradient_weight: float) -> Callable[[Jet, Tensor], Tensor]:
+    """The residuals; in first-order form those of q - grad u in the scale of the other."""
+    equation = cc.pde.helmholtz(k=1.0, source=source, first_order=form == "first")
+    if form == "second":
+        return equation
+    ratio = math.sqrt(gradient_weight) * SCALE / (4 * math.pi)
+
+    def residual(u: Jet, x: Tensor) -> Tensor:
+        return equation(u, x) * x.new_tensor([[1.0, ratio, ratio]])
+
+    return residual
+
+
+def make_terms(
+    field: torch.nn.Module,
+    inside: cc.geometry.Points,
+    wall: cc.geometry.Points,
+    boundary: str,
+    form: str,
+    gradient_weight: float,
+) -> list[cc.Term]:
+    """The equation and, where the walls are soft, u on them."""
+    second = form == "second"
+    terms = [
+        cc.Term(
+            "interior",
+            field,
+            inside,
+            make_equation(form, gradient_weight),
+            order="laplacian" if second else 1,
+            weight=corner_weight if second and boundary == "hard" else 1.0,
+        )
+    ]
+    if boundary == "soft":
+        terms.append(cc.Term("walls", field, wall, lambda u, x: u.value[:, :1], order=0))
+    return terms
