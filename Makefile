@@ -35,6 +35,7 @@ help: ## this list
 	@echo
 	@echo "  VENV=none PY=python3 make test   uses that Python and its torch, and installs nothing"
 	@echo "  TORCH=2.12.0 make build          the torch release that a new .venv gets"
+	@echo "  JOBS=1 make test                 the tests in one process; as many as processors otherwise"
 	@echo "  ARGS='...' make demo|test|bench  further arguments for the program that is run"
 
 build: $(BUILT) ## set up .venv and (re)build the extension

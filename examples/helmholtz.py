@@ -27,26 +27,25 @@ from __future__ import annotations
 import copy
 import json
 import math
-import platform
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import colloc as cc
-import numpy as np
 import torch
 from colloc import training
+from common import check_device, command, facts, pick_device
 from helmholtz_problem import SCALE, exact, make_field, make_terms
 from torch import Tensor
 
-EXTRAS = (
-    ("tyro", "the command line"),
-    ("tqdm", "the progress bar"),
-    ("matplotlib", "plotting"),
-    ("meshio", "writing VTK files"),
-)
+EXTRAS = {
+    "tyro": "the command line",
+    "tqdm": "the progress bar",
+    "matplotlib": "plotting",
+    "meshio": "writing VTK files",
+}
 
 BLOCK = 10  # iterations of L-BFGS between two looks at the clock
 
@@ -124,11 +123,7 @@ class Config:
             raise ValueError(f"adam: expected at most 1, got {self.adam}.")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed: expected 0 to 2^63 - 1, got {self.seed}.")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                "device: expected one that torch can use, got cuda, and torch sees no GPU here. "
-                "Use --device cpu."
-            )
+        check_device(self.device)
 
 
 class Training:
@@ -137,9 +132,7 @@ class Training:
     def __init__(self, config: Config) -> None:
         torch.manual_seed(config.seed)
         self.config = config
-        device = config.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = pick_device(config.device)
         self.where: dict[str, Any] = {"device": device, "dtype": getattr(torch, config.dtype)}
         self.square = cc.geometry.Rectangle((-1, -1), (1, 1))
         outputs = 3 if config.form == "first" else 1
@@ -170,7 +163,7 @@ class Training:
         self.exact = exact(self.grid)
         self.steps, self.seconds = 0, 0.0
         self.interrupted = False
-        self.problem: str | None = None
+        self.failure: str | None = None
         self.history: list[dict[str, float]] = []
         self.good = self.state()
 
@@ -198,7 +191,7 @@ class Training:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             name = "total" if bad[0] == "loss" else bad[0]
-            self.problem = f"the {name} loss is {values[bad[0]]} at step {self.steps + 1}"
+            self.failure = f"the {name} loss is {values[bad[0]]} at step {self.steps + 1}"
         return total, values
 
     def step(self, fraction: float) -> dict[str, float]:
@@ -210,7 +203,7 @@ class Training:
         for term, points in zip(self.terms, self.next_points(), strict=False):
             term.points = points
         total, values = self.total()
-        if self.problem is None:
+        if self.failure is None:
             self.optimizer.zero_grad()
             total.backward()
             self.optimizer.step()
@@ -237,7 +230,7 @@ class Training:
         def closure() -> Tensor:
             self.optimizer.zero_grad()
             total, values = self.total()
-            if self.problem is None:
+            if self.failure is None:
                 total.backward()
             seen.append(values)
             return total.detach()
@@ -277,7 +270,7 @@ class Training:
         """Measure the error, keep the history and, where all is well, the network."""
         error = training.relative_l2(self.prediction(), self.exact)
         if not math.isfinite(error):
-            self.problem = f"the network is not finite at step {self.steps}"
+            self.failure = f"the network is not finite at step {self.steps}"
             return error
         self.history.append(
             {"step": self.steps, "seconds": self.seconds, **values, "relative_l2": error}
@@ -290,23 +283,23 @@ class Training:
         config, begin = self.config, time.perf_counter()
         every = max(1, min(100, config.steps // 20))
         with training.Interrupt() as interrupt:
-            while self.problem is None and not self.interrupted:
+            while self.failure is None and not self.interrupted:
                 fraction = max(self.steps / config.steps, self.seconds / config.seconds)
                 if fraction >= 1:
                     break
                 before = self.steps // every
                 values = self.step(fraction)
                 shown = {"loss": values["loss"]}
-                if self.problem is None and (self.steps == 1 or self.steps // every > before):
+                if self.failure is None and (self.steps == 1 or self.steps // every > before):
                     shown["error"] = self.look(values)
                 self.seconds = time.perf_counter() - begin
                 if progress is not None:
                     fraction = max(self.steps / config.steps, self.seconds / config.seconds)
                     progress.update(fraction, self.steps, **shown)
                 self.interrupted = interrupt.requested
-        if self.problem is None and (not self.history or self.history[-1]["step"] < self.steps):
+        if self.failure is None and (not self.history or self.history[-1]["step"] < self.steps):
             self.look(values)
-        if self.problem is not None:
+        if self.failure is not None:
             self.net.load_state_dict(self.good["net"])
             self.optimizer.load_state_dict(self.good["optimizer"])
             self.steps = self.good["steps"]
@@ -314,7 +307,6 @@ class Training:
     def metrics(self) -> dict[str, Any]:
         """The errors on the grid, and what they depend on."""
         found = self.prediction()
-        device = self.where["device"]
         return {
             "relative_l2": training.relative_l2(found, self.exact),
             "max_error": training.max_error(found, self.exact),
@@ -322,23 +314,9 @@ class Training:
             "boundary_error": self.boundary_error(),
             "seconds": self.seconds,
             "steps": self.steps,
-            "device": torch.cuda.get_device_name() if device == "cuda" else device,
-            "threads": torch.get_num_threads(),
             "interrupted": self.interrupted,
-            "problem": self.problem,
-            "seed": self.config.seed,
-            "versions": {
-                "python": platform.python_version(),
-                "torch": str(torch.__version__),
-                "numpy": np.__version__,
-                "colloc": cc.__version__,
-            },
-            "config": {
-                **asdict(self.config),
-                "output": str(self.config.output),
-                # JSON has no infinity.
-                "seconds": None if math.isinf(self.config.seconds) else self.config.seconds,
-            },
+            "problem": self.failure,
+            **facts(self.config, self.where),
         }
 
     def write(self, folder: Path) -> dict[str, Any]:
@@ -349,8 +327,8 @@ class Training:
         training.save_checkpoint(
             folder / "checkpoint.pt",
             {
-                **(self.state() if self.problem is None else self.good),
-                "config": {**asdict(self.config), "output": str(self.config.output)},
+                **(self.state() if self.failure is None else self.good),
+                "config": metrics["config"],
                 "versions": metrics["versions"],
             },
         )
@@ -383,48 +361,19 @@ class Training:
         )
         return metrics
 
+    def summary(self, metrics: dict[str, Any]) -> str:
+        """The metrics in a sentence."""
+        return (
+            f"relative L2 error {metrics['relative_l2']:.4f}, largest error "
+            f"{metrics['max_error']:.4f}, on the walls {metrics['boundary_error']:.2g}; "
+            f"{metrics['steps']} steps in {metrics['seconds']:.1f} s"
+        )
+
 
 def main() -> int:
-    try:
-        for module, purpose in EXTRAS:
-            training.require(module, purpose)
-        import tyro
-
-        config = tyro.cli(Config)
-        folder = training.output_folder(config.output, space=20_000_000)
-        run = Training(config)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"helmholtz: {error}", file=sys.stderr)
-        return 2
-    print(
-        f"training on {run.where['device']}, {torch.get_num_threads()} threads; results: {folder}",
-        flush=True,
-    )
-    with training.Progress() as progress:
-        run.run(progress)
-    failure = f"helmholtz: stopped because {run.problem}"
+    """The command; its exit code."""
     advice = "Try a smaller --learning-rate or --slope."
-    if not run.history:
-        print(f"{failure}; there is nothing to write. {advice}", file=sys.stderr)
-        return 1
-    try:
-        metrics = run.write(folder)
-    except OSError as error:
-        print(f"helmholtz: could not write all results to {folder}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"helmholtz: aborted; {folder} may lack results of this run", file=sys.stderr)
-        return 130
-    print(
-        f"relative L2 error {metrics['relative_l2']:.4f}, largest error "
-        f"{metrics['max_error']:.4f}, on the walls {metrics['boundary_error']:.2g}; "
-        f"{metrics['steps']} steps in {metrics['seconds']:.1f} s; "
-        f"metrics, pictures, checkpoint and VTK file are in {folder}"
-    )
-    if run.problem is not None:
-        print(f"{failure}; the results are the last good network's. {advice}", file=sys.stderr)
-        return 1
-    return 130 if run.interrupted else 0
+    return command("helmholtz", Config, Training, EXTRAS, advice)
 
 
 if __name__ == "__main__":

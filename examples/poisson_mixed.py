@@ -22,10 +22,9 @@ from __future__ import annotations
 import copy
 import json
 import math
-import platform
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,14 +34,15 @@ import torch
 from colloc import training
 from colloc.boundary import Dirichlet
 from colloc.jets import Jet
+from common import check_device, command, facts, pick_device
 from poisson_problems import field, lshape, plate
 from torch import Tensor
 
-EXTRAS = (
-    ("tyro", "the command line"),
-    ("tqdm", "the progress bar"),
-    ("matplotlib", "plotting"),
-)
+EXTRAS = {
+    "tyro": "the command line",
+    "tqdm": "the progress bar",
+    "matplotlib": "plotting",
+}
 DATA = Path(__file__).parent / "data"
 BLOCK = 10  # iterations of L-BFGS between two looks at the clock
 
@@ -100,11 +100,7 @@ class Config:
             raise ValueError(f"joint_weight: expected a number >= 0, got {self.joint_weight}.")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed: expected 0 to 2^63 - 1, got {self.seed}.")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                "device: expected one that torch can use, got cuda, and torch sees no GPU here. "
-                "Use --device cpu."
-            )
+        check_device(self.device)
 
 
 class Training:
@@ -113,8 +109,7 @@ class Training:
     def __init__(self, config: Config) -> None:
         torch.manual_seed(config.seed)
         self.config = config
-        chosen = "cuda" if torch.cuda.is_available() else "cpu"
-        device = chosen if config.device == "auto" else config.device
+        device = pick_device(config.device)
         self.where: dict[str, Any] = {"device": device, "dtype": getattr(torch, config.dtype)}
         self.problem = {"lshape": lshape, "plate": plate}[config.problem]()
         net = cc.nn.MLP(
@@ -275,30 +270,16 @@ class Training:
 
     def metrics(self) -> dict[str, Any]:
         """The errors, how well the conditions hold, and what they depend on."""
-        found, device = self.prediction(), self.where["device"]
+        found = self.prediction()
         return {
             "relative_l2": training.relative_l2(found, self.exact),
             "max_error": training.max_error(found, self.exact),
             "condition_errors": self.condition_errors(),
             "seconds": self.seconds,
             "iterations": self.iterations,
-            "device": torch.cuda.get_device_name() if device == "cuda" else device,
-            "threads": torch.get_num_threads(),
             "interrupted": self.interrupted,
             "problem": self.failure,
-            "seed": self.config.seed,
-            "versions": {
-                "python": platform.python_version(),
-                "torch": str(torch.__version__),
-                "numpy": np.__version__,
-                "colloc": cc.__version__,
-            },
-            "config": {
-                **asdict(self.config),
-                "output": str(self.config.output),
-                # JSON has no infinity.
-                "seconds": None if math.isinf(self.config.seconds) else self.config.seconds,
-            },
+            **facts(self.config, self.where),
         }
 
     def write(self, folder: Path) -> dict[str, Any]:
@@ -352,47 +333,19 @@ class Training:
         with training.atomic_path(path) as aside:
             figure.savefig(aside, dpi=130)
 
+    def summary(self, metrics: dict[str, Any]) -> str:
+        """The metrics in a sentence."""
+        return (
+            f"relative L2 error {metrics['relative_l2']:.5f}, largest error "
+            f"{metrics['max_error']:.4f}; boundary conditions hold to "
+            f"{max(metrics['condition_errors'].values()):.1e}; {metrics['iterations']} iterations "
+            f"in {metrics['seconds']:.1f} s"
+        )
+
 
 def main() -> int:
-    try:
-        for module, purpose in EXTRAS:
-            training.require(module, purpose)
-        import tyro
-
-        config = tyro.cli(Config)
-        folder = training.output_folder(config.output, space=20_000_000)
-        run = Training(config)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"poisson_mixed: {error}", file=sys.stderr)
-        return 2
-    print(
-        f"training on {run.where['device']}, {torch.get_num_threads()} threads; results: {folder}",
-        flush=True,
-    )
-    with training.Progress() as progress:
-        run.run(progress)
-    failure = f"poisson_mixed: stopped because {run.failure}"
-    if not run.history:
-        print(f"{failure}; there is nothing to write.", file=sys.stderr)
-        return 1
-    try:
-        metrics = run.write(folder)
-    except OSError as error:
-        print(f"poisson_mixed: could not write all results to {folder}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"poisson_mixed: aborted; {folder} may lack results of this run", file=sys.stderr)
-        return 130
-    print(
-        f"relative L2 error {metrics['relative_l2']:.5f}, largest error "
-        f"{metrics['max_error']:.4f}; boundary conditions hold to "
-        f"{max(metrics['condition_errors'].values()):.1e}; {metrics['iterations']} iterations in "
-        f"{metrics['seconds']:.1f} s; metrics, pictures and checkpoint are in {folder}"
-    )
-    if run.failure is not None:
-        print(f"{failure}; the results are the last good network's.", file=sys.stderr)
-        return 1
-    return 130 if run.interrupted else 0
+    """The command; its exit code."""
+    return command("poisson_mixed", Config, Training, EXTRAS)
 
 
 if __name__ == "__main__":

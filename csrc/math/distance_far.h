@@ -86,7 +86,7 @@ COLLOC_HD FarPlace<T> far_place(const FarPiece<P>& p, T dx, T dy, T ex, T ey) {
 template <typename T>
 struct FarTrim {
   T inverse;  // 1 / Phi
-  T w;        // w / 2
+  T half_w;
 };
 
 template <typename T>
@@ -107,19 +107,20 @@ COLLOC_HD FarTrim<T> far_trim(T f, T t, T k) {
   return {inverse, T(0.25) * select(t >= T(0), ratio, sum)};
 }
 
-// A jet of f^2 + w^2 with half its derivatives. With W = 2 w = Phi - t and v = grad W:
+// A jet of f^2 + w^2 with half its derivatives. With v = grad (2 w) = grad Phi - grad t:
 //   grad Phi = (t grad t + 2 k f^3 grad f) / Phi,
-//   D2 Phi = (grad t grad t - grad Phi grad Phi + t D2 t + k (6 f^2 grad f grad f + 2 f^3 D2 f)) /
-//   Phi, half the gradient: f grad f + W v / 4;  half of D2: grad f grad f + f D2 f + (v v + W D2
-//   W) / 4.
+//   D2 Phi = (grad t grad t - grad Phi grad Phi + t D2 t
+//             + k (6 f^2 grad f grad f + 2 f^3 D2 f)) / Phi,
+//   half the gradient: f grad f + w v / 2,
+//   half the Hessian: grad f grad f + f D2 f + v v / 4 + w (D2 Phi - D2 t) / 2.
 template <JetOrder O, typename Form, typename P, typename T>
 COLLOC_HD void far_square(const FarPiece<P>& p, const FarPlace<T>& at, const FarTrim<T>& trim, T k,
                           T* jet) {
   using Jet = JetForm<O, 2>;
   constexpr bool ends = Form::ends, curved = Form::curved;
-  const T f = at.f, t = at.t, f2 = f * f, less = trim.w;
+  const T f = at.f, t = at.t, f2 = f * f, half_w = trim.half_w;
   jet[0] = f2;
-  if constexpr (ends) jet[0] = jet[0] + T(4) * (less * less);
+  if constexpr (ends) jet[0] = jet[0] + T(4) * (half_w * half_w);
   if constexpr (Jet::gradient) {
     const T gf[2] = {curved ? at.grad[0] : T(p.f1[0]), curved ? at.grad[1] : T(p.f1[1])};
     const T gt[2] = {curved ? T(p.t1[0]) : at.grad[0], curved ? T(p.t1[1]) : at.grad[1]};
@@ -132,17 +133,18 @@ COLLOC_HD void far_square(const FarPiece<P>& p, const FarPlace<T>& at, const Far
       if constexpr (ends) {
         phi[i] = across * gt[i] + along * gf[i];
         v[i] = phi[i] - gt[i];
-        jet[1 + i] = jet[1 + i] + less * v[i];
+        jet[1 + i] = jet[1 + i] + half_w * v[i];
       }
     });
-    // From products of gradients: of f, of t, of Phi, of W; and h, that of the directions.
+    // From products of gradients, of f, t, Phi and 2 w, and h, that of the directions. Without ends
+    // the first alone counts.
     const auto second = [&](T ff, T tt, T pp, T vv, T h) COLLOC_INLINE_LAMBDA {
       T found = curved ? ff + h * (f * hess_f) : ff;
       if constexpr (ends) {
         const T level = h * (curved ? hess_f * twice : hess_t * t);
         T bend = trim.inverse * ((tt - pp) + (T(6) * (kf2 * ff) + level));
         if constexpr (!curved) bend = bend - h * hess_t;
-        found = found + (T(0.25) * vv + less * bend);
+        found = found + (T(0.25) * vv + half_w * bend);
       }
       return found;
     };

@@ -38,6 +38,7 @@ def load(name, path):
     return module
 
 
+load("common", SCRIPT.with_name("common.py"))
 problem = load("helmholtz_problem", SCRIPT.with_name("helmholtz_problem.py"))
 helmholtz = load("helmholtz_example", SCRIPT)
 
@@ -291,7 +292,7 @@ def test_after_a_failure_the_state_is_of_one_step():
     run.balancer = Breaking()
     run.run()
     # Measured every second step: 6 is the last one before the loss of step 8 is NaN.
-    assert "the loss loss" not in run.problem and "at step 8" in run.problem
+    assert "the loss loss" not in run.failure and "at step 8" in run.failure
     assert run.steps == 6 == run.history[-1]["step"]
     assert {int(s["step"]) for s in run.optimizer.state_dict()["state"].values()} == {6}
 

@@ -26,6 +26,7 @@ def load(name):
     return module
 
 
+load("common")
 problems = load("poisson_problems")
 poisson_mixed = load("poisson_mixed")
 

@@ -206,7 +206,10 @@ def test_transforms_give_the_derivatives():
     x = torch.randn(6, 2, dtype=F64)
     for m in (1, 2, 4):
         jet = op(x, PARTS, m, 3)
-        one = lambda p, m=m: op(p[None], PARTS, m, 0)[0, 0]  # noqa: E731
+
+        def one(p, m=m):
+            return op(p[None], PARTS, m, 0)[0, 0]
+
         func = torch.func
         gradient, hessian = (
             jet[1:3].T,

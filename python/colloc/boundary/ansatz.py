@@ -19,6 +19,7 @@ from colloc.boundary.phi import At, Phi
 from colloc.boundary.pieces import check_precision
 from colloc.jets import Jet, Order, cat, jet
 from colloc.jets.known import raised
+from colloc.jets.modules import own_rule
 
 #: Sets of points whose jets of phi and of the data are kept.
 _KEPT = 8
@@ -57,9 +58,9 @@ class Ansatz(nn.Module):
 
     Parts may be curves of the plane, faces of solids, end points of intervals, and an initial
     time besides (a value there is a Dirichlet condition, at the distance t - start in units in
-    which it grows to l over the domain's duration); :class:`Dirichlet` lists them. All are in
-    one space: where inputs are time and parameters too, walls stand for all their values, and
-    data may depend on them.
+    which it grows to the parts' diameter over the domain's duration); :class:`Dirichlet` lists
+    them. All are in one space: where inputs are time and parameters too, walls stand for all
+    their values, and data may depend on them.
 
     Several Dirichlet conditions: g is their transfinite interpolation (mu = 2 by default), several
     Robin ones: c and h are. At a joint of Dirichlet parts whose values differ the mean is taken,
@@ -158,9 +159,7 @@ class Ansatz(nn.Module):
         """What :func:`colloc.jet` calls. ``piece``: (N,) int64, the numbers of the pieces that
         boundary points lie on, counted in the conditions' common boundary, -1 for none."""
         at = self._check_at(x, order, wrt, piece)
-        network = jet(self.net, x, at.deep, wrt)
-        if network.value.dtype in (torch.float16, torch.bfloat16):  # autocast
-            network = network.to(x.dtype)
+        network = _in_dtype_of(x, jet(self.net, x, at.deep, wrt))
         count = network.value.shape[1]
         outputs = count if self.outputs is None else self.outputs
         if count not in (outputs, 2 * outputs):
@@ -201,10 +200,9 @@ class Ansatz(nn.Module):
     def _enrichment(self, at: At, outputs: int) -> Jet | None:
         if self.enrichment is None:
             return None
-        piece = at.piece if hasattr(self.enrichment, "field_jet") else None
+        piece = at.piece if own_rule(self.enrichment, "field_jet") is not None else None
         found = jet(self.enrichment, at.x, at.deep, at.wrt, piece=piece)
-        if found.value.dtype in (torch.float16, torch.bfloat16):  # autocast
-            found = found.to(at.x.dtype)
+        found = _in_dtype_of(at.x, found)
         if found.value.shape[1] != outputs:
             wanted = f"a tensor of shape ({at.x.shape[0]}, {outputs}), as the field has"
             fail("enrichment(x)", wanted, found.value)
@@ -285,7 +283,7 @@ class Ansatz(nn.Module):
             data = [[value.is_zero for value in one.values()] for one in conditions]
             if len(conditions) < 2 or all(all(zeros) for zeros in data):
                 return None
-            return self._phi.weights([[one] for one in conditions], mu, 1.0, order, at)
+            return self._phi.weights([[one] for one in conditions], mu, order, at)
 
         return _Shape(
             phi1=self._phi.of(fixed, deep, at) if fixed else None,
@@ -327,6 +325,12 @@ class Ansatz(nn.Module):
 
     def _of(self, component: int, kind: type) -> list[Any]:
         return [one for one in self._listed if isinstance(one, kind) and one.about(component)]
+
+
+def _in_dtype_of(x: Tensor, found: Jet) -> Jet:
+    """A jet made under autocast, in the dtype of the points."""
+    rounded = found.value.dtype in (torch.float16, torch.bfloat16)
+    return found.to(x.dtype) if rounded else found
 
 
 def _sum(jets: Iterable[Jet]) -> Jet:

@@ -162,8 +162,6 @@ def _keys(part: Any) -> tuple[Any, ...]:
         return tuple(whole[k] for k in numbers)
     if callable(part):
         return (id(part),)
-    if isinstance(part, (list, tuple)):
-        return tuple(key for one in part for key in _keys(one))
     return pieces_of("part", part)
 
 

@@ -69,9 +69,7 @@ class Phi:
             lambda x, o: self._values(group, x, o, axes, at).unsqueeze(2), axes, order, at
         )
 
-    def weights(
-        self, groups: Sequence[Sequence[Condition]], mu: int, length: float, order: Order, at: At
-    ) -> Jet:
+    def weights(self, groups: Sequence[Sequence[Condition]], mu: int, order: Order, at: At) -> Jet:
         """Transfinite weights of groups of conditions, by their parts."""
         found = [self._group(conditions, at) for conditions in groups]
         axes = self._axes(found, at)
@@ -81,7 +79,7 @@ class Phi:
                 self._positive(group, self._values(group, x, order, axes, at), x, axes)
                 for group in found
             ]
-            return ops.transfinite(torch.stack(phi), mu, order, len(axes), length)
+            return ops.transfinite(torch.stack(phi), mu, order, len(axes))
 
         return _by_inputs(evaluate, axes, order, at)
 
