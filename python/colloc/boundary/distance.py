@@ -53,10 +53,12 @@ def distance(
             another shape, an unknown order.
     """
     found = pieces_of("pieces", pieces)
-    numbering = Numbering([pieces])
     x = check_points("x", x, 2)
     order = check_order(order)
     check_precision(x, found)
-    local = numbering.local(numbering.check(piece, x), found)
+    local = None
+    if piece is not None:
+        numbering = Numbering([pieces])
+        local = numbering.local(numbering.check(piece, x), found)
     components = ops.distance(x, table(found, x.device), m, order, local, length).unsqueeze(2)
     return components[0] if order == 0 else Jet(components, order, (0, 1), 2)

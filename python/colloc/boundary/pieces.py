@@ -28,6 +28,8 @@ def pieces_of(name: str, part: Any) -> tuple[Piece, ...]:
     if isinstance(part, (list, tuple)):
         if not part:
             fail(name, wanted, "an empty list")
+        if all(isinstance(one, Piece) for one in part):
+            return tuple(part)
         return tuple(piece for one in part for piece in pieces_of(name, one))
     if hasattr(part, "boundary"):
         fail_type(name, wanted, describe(part), "Give its .boundary.")
