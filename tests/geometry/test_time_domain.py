@@ -6,7 +6,16 @@ import math
 
 import pytest
 import torch
-from colloc.geometry import Ball, Box, Channel, Disk, Interval, Rectangle, TimeDomain
+from colloc.geometry import (
+    Ball,
+    Box,
+    Channel,
+    Disk,
+    Interval,
+    ParameterDomain,
+    Rectangle,
+    TimeDomain,
+)
 
 F64 = torch.float64
 METHODS = ("halton", "hammersley", "sobol", "uniform")
@@ -169,3 +178,11 @@ def test_measures():
 def test_wrong_domains_are_refused(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+def test_parameters_go_around_time():
+    square = Rectangle((0, 0), (1, 1))
+    with pytest.raises(TypeError, match=r"without time and parameters, .* ParameterDomain\(Time"):
+        TimeDomain(ParameterDomain(square, {"k": (1, 2)}), 0, 1)
+    both = ParameterDomain(TimeDomain(square, 0, 1), {"k": (1, 2)})
+    assert both.sample(5).x.shape == (5, 4)

@@ -1,13 +1,14 @@
-"""hammersley, sobol and uniform."""
+"""hammersley, sobol, uniform and latin_hypercube."""
 
 from __future__ import annotations
 
 import colloc as cc
 import pytest
 import torch
+from colloc.ops.sequences import mixed
 
 F64 = torch.float64
-ALL = ("halton", "hammersley", "sobol", "uniform")
+ALL = ("halton", "hammersley", "sobol", "uniform", "latin_hypercube")
 
 
 def test_hammersley_is_its_definition():
@@ -65,6 +66,39 @@ def test_uniform_seeds_and_starts():
     assert not torch.equal(first, draw(5, 2))
 
 
+def test_latin_hypercube_has_one_point_in_every_slice():
+    draw = cc.sampling.latin_hypercube
+    for n in (1, 2, 7, 1000):
+        points = draw(n, 3, seed=4, dtype=F64)
+        slices = (points * n).floor().long()
+        assert torch.equal(slices.sort(dim=0).values, torch.arange(n)[:, None].expand(n, 3))
+    # jittered, and the axes in orders of their own
+    inside = (points * n - slices).mean(dim=0)
+    assert bool(((inside - 0.5).abs() < 0.05).all())
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert abs(torch.corrcoef(points[:, [a, b]].T)[0, 1]) < 0.1
+    assert abs(torch.corrcoef(torch.stack((points[:, 0], torch.arange(n) / n)))[0, 1]) < 0.1
+
+
+def test_latin_hypercube_seeds_and_starts():
+    draw = cc.sampling.latin_hypercube
+    assert torch.equal(draw(9, 2, 4, seed=1), draw(9, 2, 4, seed=1))
+    assert torch.equal(draw(9, 2, 4, seed=1, dtype=F64).float(), draw(9, 2, 4, seed=1))
+    sets = [draw(9, 2, start, seed=seed) for start, seed in ((0, 1), (9, 1), (0, 2))]
+    assert all(not torch.equal(sets[a], sets[b]) for a in range(3) for b in range(a))
+    torch.manual_seed(7)
+    first = draw(5, 2)
+    torch.manual_seed(7)
+    assert torch.equal(first, draw(5, 2))
+    assert not torch.equal(first, draw(5, 2))
+
+
+def test_seeds_of_several_draws_are_unrelated():
+    seeds = {mixed(seed, number) for seed in (0, 1, -5, 2**63 - 1) for number in range(100)}
+    assert len(seeds) == 400 and all(0 <= seed < 2**63 for seed in seeds)
+    assert mixed(3, 7) == mixed(3, 7) != mixed(7, 3)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 @pytest.mark.parametrize("method", ALL)
 def test_shape_dtype_and_range(method, dtype):
@@ -84,7 +118,7 @@ def test_float32_never_rounds_to_one():
 def test_even_enough_to_integrate(method):
     points = getattr(cc.sampling, method)(4096, 2, dtype=F64)
     value = (torch.pi / 2 * torch.sin(torch.pi * points)).prod(1).mean().item()
-    assert abs(value - 1) < (0.05 if method == "uniform" else 0.003)
+    assert abs(value - 1) < {"uniform": 0.05, "latin_hypercube": 0.015}.get(method, 0.003)
 
 
 @pytest.mark.parametrize("method", ALL)
@@ -114,7 +148,7 @@ def test_limits_of_their_own():
         cc.sampling.sobol(2, 2, 2**30)
 
 
-@pytest.mark.parametrize("method", ["hammersley", "uniform"])
+@pytest.mark.parametrize("method", ["hammersley", "uniform", "latin_hypercube"])
 def test_more_points_than_memory_holds(method):
     with pytest.raises(MemoryError, match=r"n: expected .* bytes .* chunks"):
         getattr(cc.sampling, method)(2**45, 2)

@@ -84,6 +84,33 @@ def test_reduce_gives_integral_rows():
     torch.testing.assert_close(flux.loss(), torch.tensor(2.0, dtype=F64))
 
 
+@pytest.mark.parametrize(
+    ("residual", "order"),
+    [
+        (cc.pde.poisson(1.0), "laplacian"),
+        (cc.pde.poisson(1.0, first_order=True), 1),
+        (cc.pde.gradient_enhanced(cc.pde.poisson(1.0)), "grad_laplacian"),
+        (lambda u, x: u.laplacian, "laplacian"),
+    ],
+)
+def test_the_order_is_the_residuals_own(residual, order):
+    points = SQUARE.sample(8, dtype=F64)
+    assert cc.Term("t", field, points, residual).order == order
+    assert cc.Term("t", field, points, residual, None).order == order
+    assert cc.Term("t", field, points, residual, 3).order == 3
+    assert cc.Term("t", field, points, residual, "laplacian").order == "laplacian"
+
+
+def test_an_order_that_means_something_else_is_refused():
+    def residual(u, x):
+        return u.value
+
+    residual.order = 17
+    with pytest.raises(ValueError, match=r"residual\.order: expected None or .* give the term an"):
+        term(residual=residual, order=None)
+    assert term(residual=residual, order=0)().shape == (8, 1)
+
+
 def test_points_can_be_assigned():
     moving = term()
     moving.points = SQUARE.sample(5, 8, dtype=F64)

@@ -12,8 +12,24 @@ from colloc.ops.sequences import METHODS
 F64 = torch.float64
 
 
+#: The samplers by the name of their sequence.
+SAMPLERS = {
+    one.method: one
+    for one in (getattr(cc.sampling, name) for name in cc.sampling.__all__)
+    if inspect.isclass(one) and isinstance(getattr(one, "method", None), str)
+}
+
+
 def test_names_and_signatures():
-    assert set(METHODS) == set(cc.sampling.__all__)
+    functions = {
+        name
+        for name in cc.sampling.__all__
+        if inspect.isfunction(getattr(cc.sampling, name))
+        and list(inspect.signature(getattr(cc.sampling, name)).parameters)[:2] == ["n", "dim"]
+    }
+    assert set(METHODS) == functions == set(SAMPLERS)
+    for name, sampler in SAMPLERS.items():
+        assert sampler.__name__.lower() == name.replace("_", "")
     for name, function in METHODS.items():
         assert getattr(cc.sampling, name) is function is getattr(cc.ops, name)
         parameters = list(inspect.signature(function).parameters)
@@ -53,6 +69,16 @@ def test_a_seed_leaves_torchs_generator_alone(method):
     before = torch.get_rng_state()
     METHODS[method](8, 2, seed=1)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("dim", [1, 5, 40])
+def test_sobol_jumps_to_where_torchs_engine_walks(dim, seed):
+    for start in (1, 2, 3, 64, 1000, 65535, 65536, 123_457):
+        engine = torch.quasirandom.SobolEngine(dim, scramble=seed is not None, seed=seed)
+        engine.fast_forward(start)
+        points = cc.sampling.sobol(33, dim, start, seed=seed, dtype=F64)
+        assert torch.equal(points, engine.draw(33, dtype=F64))
 
 
 def test_sobol_reaches_its_last_point_and_no_further():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from colloc.ops.sequences import METHODS
 
-#: Sampling gives up when so few of this many raw points lie in the shape.
-_FEWEST_ACCEPTED = 1e-6
-_MOST_RAW_POINTS = 2**24
+#: Sampling gives up when less than this share of so many raw points lies in the shape.
+_FEWEST_ACCEPTED = 1e-4
+_MOST_RAW_POINTS = 2**20
+#: Methods whose every batch is a set of its own, to be taken as a whole.
+_SETS = ("hammersley", "latin_hypercube")
 
 #: Columns of points, all of the same length.
 Columns = tuple[Tensor, ...]
@@ -55,14 +58,15 @@ def accept(
     """
     if n == 0:
         return draw(start, 0)[0], start
-    if method == "hammersley":
-        return _accept_of_a_set(n, start, per_point, draw, where)
+    if method in _SETS:
+        return _accept_of_a_set(n, start, method, per_point, draw, where)
     parts: list[Columns] = []
     found, at = 0, start
     while found < n:
-        wanted = min(1.1 * (n - found) * per_point + 64, _MOST_RAW_POINTS)
+        most = max(_MOST_RAW_POINTS, n)
+        wanted = min(1.1 * (n - found) * per_point + 64, most)
         # At least as many as before: few rounds even where the estimate misleads.
-        block = min(max(int(wanted), at - start), _MOST_RAW_POINTS)
+        block = min(max(int(wanted), at - start), most)
         columns, taken = draw(at, block)
         index = _indices(columns, taken)[: n - found]
         parts.append(tuple(column[index] for column in columns))
@@ -73,20 +77,23 @@ def accept(
 
 
 def _accept_of_a_set(
-    n: int, start: int, per_point: float, draw: Draw, where: str
+    n: int, start: int, method: str, per_point: float, draw: Draw, where: str
 ) -> tuple[Columns, int]:
-    """As :func:`accept`, of one Hammersley set just large enough.
+    """As :func:`accept`, of one set just large enough.
 
-    A set runs from one side to the other, so its first n points would leave the far side empty:
-    all are made, and a surplus is left out evenly.
+    Hammersley's runs from one side to the other, so its first n points would leave the far side
+    empty: all are made, and a surplus is left out evenly. A Latin hypercube is in random order,
+    so a surplus at its end is one left out at random.
     """
-    size = int(min(n * per_point, max(_MOST_RAW_POINTS, n))) + 1
+    size = int(min(n * per_point, max(_MOST_RAW_POINTS, 4 * n))) + 1
     while True:
         columns, taken = draw(start, size)
         index = _indices(columns, taken)
         found = len(index)
         if found >= n:
-            kept = (torch.arange(n, device=index.device) * found + found // 2) // n
+            kept = torch.arange(n, device=index.device)
+            if method == "hammersley":
+                kept = (kept * found + found // 2) // n
             return tuple(column[index[kept]] for column in columns), start + size
         _check_found(found, n, size, where)
         size += min((n - found) * size // found + 1, size) if found else size
@@ -102,8 +109,10 @@ def _check_found(found: int, n: int, looked_at: int, where: str) -> None:
     """Give up on a shape that is empty or next to it."""
     if found < n and looked_at >= _MOST_RAW_POINTS and found < _FEWEST_ACCEPTED * looked_at:
         raise ValueError(
-            f"sample: expected points in at least a millionth of the bounding box, found "
-            f"{found} among {looked_at}. Check that {where} is not empty."
+            f"sample: expected at least {_FEWEST_ACCEPTED:g} of the raw points to be taken, found "
+            f"{found} among {looked_at}, a fraction of {found / looked_at:.2g}. Check that {where} "
+            f"is not empty; of one that fills so little of its bounding box cut or turn the shape, "
+            f"or sample its parts one by one."
         )
 
 
@@ -117,11 +126,14 @@ def place_in_box(
     unit: Tensor, bounds: tuple[Sequence[float], Sequence[float]], dtype: torch.dtype
 ) -> Tensor:
     """Points of the unit cube (n, d), float64, in a box, as ``dtype``; never outside."""
-    columns = [
-        place(unit[:, axis], low, high, dtype)
-        for axis, (low, high) in enumerate(zip(*bounds, strict=True))
-    ]
-    return torch.stack(columns, dim=1)
+    # Column by column, with plain numbers: broadcasting along short rows is slow, and on a GPU
+    # every tensor made of numbers is a transfer.
+    x = torch.empty(unit.shape, dtype=dtype, device=unit.device)
+    for axis, (low, high) in enumerate(zip(*bounds, strict=True)):
+        first, last = inner_bounds(low, high, dtype)
+        column = (unit[:, axis] * (high - low)).add_(low)
+        x[:, axis] = column.to(dtype).clamp_(first, last)
+    return x
 
 
 def split(unit: Tensor, sizes: Sequence[float]) -> tuple[Tensor, Tensor]:
@@ -146,6 +158,7 @@ def shares(measure: float, n: int, dtype: torch.dtype, device: torch.device) -> 
     return torch.full((n, 1), share, dtype=dtype, device=device)
 
 
+@functools.lru_cache(maxsize=4096)
 def inner_bounds(low: float, high: float, dtype: torch.dtype) -> tuple[float, float]:
     """The smallest and largest numbers of ``dtype`` within [low, high].
 

@@ -66,9 +66,7 @@ class AxisAligned(Shape):
         that of the inside (at edges and corners the mean over the faces that meet).
         """
         x = self._check_x(x)
-        lower, upper = (
-            torch.tensor(corner, dtype=x.dtype, device=x.device) for corner in self.bounds
-        )
+        lower, upper = x.new_tensor(self.bounds)
         gap = torch.minimum(x - lower, upper - x)
         nearest = gap.amin(dim=1, keepdim=True)
         away = gap.clamp(max=0)
@@ -79,6 +77,14 @@ class AxisAligned(Shape):
         ratio = torch.where(nearest >= 0, torch.ones_like(away), away / scale)
         outside = scale * ratio.square().sum(dim=1, keepdim=True).sqrt()
         return torch.where(nearest >= 0, nearest, -outside)
+
+    def _distance_inside(self, x: Tensor) -> Tensor:
+        nearest: Tensor | None = None
+        for axis, (low, high) in enumerate(zip(*self.bounds, strict=True)):
+            gap = torch.minimum(x[:, axis] - low, high - x[:, axis])
+            nearest = gap if nearest is None else torch.minimum(nearest, gap)
+        assert nearest is not None
+        return nearest.unsqueeze(1)
 
     def __repr__(self) -> str:
         lower, upper = self.bounds

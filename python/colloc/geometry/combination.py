@@ -87,7 +87,10 @@ class Combination(Shape):
 class PlaneCombination(Combination, PlaneShape):
     """A combination in the plane; its boundary is made of trimmed pieces of its operands'.
 
-    The pieces keep their names, and come in chains, each leading to the next. Pieces of several
+    The pieces keep their names, and come in chains, each leading to the next. A name that several
+    operands have is that of all their pieces: ``(outer - notch).boundary["left"]``, both being
+    rectangles, is the left wall of the one and the left one of the other. Give operands names of
+    their own, ``Rectangle(lower, upper, names="notch")``. Pieces of several
     operands that coincide are taken from the first of them. Curves nearer to each other than
     1e-12 times the extent of all operands, plus 16 roundings of the largest coordinate or
     radius, count as touching or coinciding there.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from colloc.geometry._piece import Pair
 from colloc.geometry.circular import Circle
 from colloc.geometry.piece_boundary import PieceBoundary
@@ -40,6 +43,12 @@ class Disk(PlaneShape):
     def boundary(self) -> PieceBoundary:
         """The circle, counter-clockwise."""
         return self._boundary
+
+    def distance(self, x: Tensor) -> Tensor:
+        """Signed distance to the circle, r - |x - c|: (N, 2) to (N, 1); gradient 0 at c."""
+        x = self._check_x(x)
+        away = torch.linalg.vector_norm(x - x.new_tensor(self.center), dim=1, keepdim=True)
+        return self.radius - away
 
     def __repr__(self) -> str:
         (x, y), r = self.center, self.radius

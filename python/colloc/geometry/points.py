@@ -16,7 +16,8 @@ class Points:
 
     ``points[mask]``, ``points[a:b]`` and ``points[indices]`` select points; masks and indices
     are one-dimensional. Their measure is kept as it is: the shares of a part sum to about the
-    part's measure.
+    part's measure. ``whole`` shrinks with the number of points of a slice and is dropped by a
+    mask or indices, whose choice may depend on the points.
     """
 
     x: Tensor
@@ -31,6 +32,18 @@ class Points:
     """On a boundary, the number of the piece that each point lies on, (N,) int64."""
     next_start: int
     """The index of the raw sequence at which the next batch begins."""
+    whole: float | None = None
+    """What the points stand for, where their measure sums to it on the average alone, as after
+    importance sampling; None: the sum of their measure."""
+
+    @property
+    def weight(self) -> Tensor:
+        """Each point's measure in terms of an even share, (N, 1): 1 for points that were spread
+        evenly, f / q for importance sampling. ``(points.weight * loss).mean()`` estimates the
+        mean of a loss (N, 1) over the shape."""
+        if self.whole is None:
+            return self.measure / self.measure.mean()
+        return self.measure * (len(self) / self.whole)
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -44,13 +57,18 @@ class Points:
         if isinstance(index, Tensor) and index.ndim != 1:  # else x would lose its shape (N, d)
             fix = "Use mask[:, 0]." if index.ndim == 2 and index.shape[1] == 1 else ""
             fail("points[...]", "a one-dimensional mask or index tensor", index, fix)
+        x = self.x[index]
+        whole = None
+        if self.whole is not None and isinstance(index, slice):
+            whole = self.whole * x.shape[0] / max(len(self), 1)
         return replace(
             self,
-            x=self.x[index],
+            x=x,
             normal=None if self.normal is None else self.normal[index],
             measure=self.measure[index],
             distance=self.distance[index],
             piece=None if self.piece is None else self.piece[index],
+            whole=whole,
         )
 
     def to(

@@ -18,7 +18,8 @@ class Rectangle(AxisAligned):
         upper: upper right corner, larger in both.
         names: one for all, or those of the four sides, counter-clockwise from the bottom; a
             tuple gives names of groups after the side's own. None: "bottom", "right", "top",
-            "left".
+            "left". A rectangle that cuts another, or joins it, needs other names than its: sides
+            of one name are one part of the boundary, e.g. ``names="notch"``.
 
     Raises:
         ValueError, TypeError: otherwise.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from colloc._checks import check_choice, check_float_dtype, check_int, check_points
+from colloc._checks import check_choice, check_float_dtype, check_int, check_points, fail_type
 from colloc.geometry._sampling import Columns, accept, place_in_box, shares, unit_points
 from colloc.geometry.boundary import Boundary
 from colloc.geometry.points import Points
@@ -51,6 +52,13 @@ class Shape(ABC):
         """Whether every point of the bounding box lies in the shape."""
         return False
 
+    #: Whether all coordinates are those of space, so that shapes can be combined.
+    _is_space: ClassVar[bool] = True
+
+    def _distance_inside(self, x: Tensor) -> Tensor:
+        """:meth:`distance` of points that lie in the shape, where that is less work."""
+        return self.distance(x)
+
     def sample(
         self,
         n: int,
@@ -71,8 +79,9 @@ class Shape(ABC):
         Args:
             n: number of points, >= 0.
             start: index of the first raw point, >= 0.
-            method: "halton", "hammersley" (every call a set of its own), "sobol", "uniform".
-            seed: scrambles the sequence, or seeds "uniform"; see ``colloc.sampling``.
+            method: "halton", "sobol", "uniform", or "hammersley" and "latin_hypercube", where
+                every call makes a set of its own.
+            seed: scrambles the sequence, or seeds the random methods; see ``colloc.sampling``.
             dtype: float32 or float64; None is torch's default dtype.
             device: None is torch's default device.
 
@@ -81,7 +90,7 @@ class Shape(ABC):
 
         Raises:
             ValueError: a number out of range, an unknown method, a dtype that cannot resolve
-                the shape, or a shape that fills less than a millionth of its bounding box.
+                the shape, or a shape that fills less than 1e-4 of its bounding box.
             TypeError: n or start is not an integer.
         """
         n = check_int("n", n, minimum=0)
@@ -89,22 +98,28 @@ class Shape(ABC):
         check_choice("method", method, tuple(METHODS))
         dtype = check_float_dtype("dtype", dtype)
 
+        # Where inside is no more than the sign of the distance, both are found at once.
+        at_once = type(self).inside is Shape.inside
+
         def draw(at: int, count: int) -> tuple[Columns, Tensor | None]:
             unit = unit_points(method, count, self.dim, at, seed, device)
             x = place_in_box(unit, self.bounds, dtype)
+            if not at_once:
+                return (x,), self.inside(x)
             distance = self.distance(x)
-            if type(self).inside is Shape.inside:  # which is this, of the same distance
-                return (x, distance), distance[:, 0] >= 0
-            return (x, distance), self.inside(x)
+            return (x, distance), distance[:, 0] >= 0
 
+        columns: Columns
         if self._accepts_all:
-            (x, distance), next_start = draw(start, n)[0], start + n
+            unit = unit_points(method, n, self.dim, start, seed, device)
+            columns, next_start = (place_in_box(unit, self.bounds, dtype),), start + n
         else:
             box = math.prod(high - low for low, high in zip(*self.bounds, strict=True))
             # The measure may be an estimate.
             per_point = max(1.0, box / self.measure) if self.measure > 0 else math.inf
             columns, next_start = accept(n, start, method, per_point, draw, repr(self))
-            x, distance = columns
+        x = columns[0]
+        distance = columns[1] if len(columns) == 2 else self._distance_inside(x)
         return Points(
             x=x,
             normal=None,
@@ -131,6 +146,9 @@ class Shape(ABC):
 
 
 def _combined(op: str, left: Shape, right: Shape) -> Shape:
+    for side, shape in (("left", left), ("right", right)):
+        if isinstance(shape, Shape) and not shape._is_space:
+            fail_type(side, "a shape of space alone", repr(shape), "Combine shapes first.")
     from colloc.geometry.combination import combined
 
     return combined(op, left, right)

@@ -30,8 +30,9 @@ class TimeDomain(Shape):
     """
 
     def __init__(self, shape: Shape, start: float, stop: float) -> None:
-        if not isinstance(shape, Shape) or isinstance(shape, TimeDomain):
-            fail_type("shape", "a shape without time", describe(shape))
+        if not (isinstance(shape, Shape) and shape._is_space) or isinstance(shape, TimeDomain):
+            fix = "Put parameters around it: ParameterDomain(TimeDomain(...), ranges)."
+            fail_type("shape", "a shape without time and parameters", describe(shape), fix)
         self._shape = shape
         self._start, self._stop = check_float("start", start), check_float("stop", stop)
         if not self._start < self._stop or math.isinf(self._stop - self._start):
@@ -83,6 +84,9 @@ class TimeDomain(Shape):
     @property
     def _accepts_all(self) -> bool:
         return self._shape._accepts_all
+
+    def _distance_inside(self, x: Tensor) -> Tensor:
+        return self._shape._distance_inside(x[:, :-1])
 
     def distance(self, x: Tensor) -> Tensor:
         """Signed distance in space to the shape's boundary, whatever the time: (N, d) to (N, 1)."""

@@ -10,7 +10,7 @@ from colloc.ops.adaptive_activation import KINDS, adaptive_activation
 from colloc.ops.distance import MAX_M, distance
 from colloc.ops.halton import halton
 from colloc.ops.jet_activation import jet_activation
-from colloc.ops.sequences import hammersley, sobol, uniform
+from colloc.ops.sequences import hammersley, latin_hypercube, sobol, uniform
 from colloc.ops.transfinite import MAX_MU, transfinite
 
 #: The names of the activation kinds.
@@ -27,6 +27,7 @@ __all__ = [
     "halton",
     "hammersley",
     "jet_activation",
+    "latin_hypercube",
     "sobol",
     "transfinite",
     "uniform",

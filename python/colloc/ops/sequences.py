@@ -83,8 +83,10 @@ def sobol(
     """Points ``start`` to ``start + n - 1`` of Sobol's sequence, by torch's SobolEngine.
 
     Best in blocks of a power of two. With a seed the sequence is scrambled (Owen's random
-    linear matrix and digital shift, as torch does it); equal seeds give equal points.
-    Reaching ``start`` takes time proportional to it.
+    linear matrix and digital shift, as torch does it); equal seeds give equal points. Any
+    ``start`` is reached at once: point i is the exclusive or of the direction numbers at the
+    bits of i ^ (i >> 1), its Gray code (Antonov & Saleev, USSR Computational Mathematics and
+    Mathematical Physics 19, 1979).
 
     Args:
         n: number of points, >= 0.
@@ -115,7 +117,7 @@ def sobol(
     with memory_for(n, dim, torch.float64), torch.device("cpu"):
         engine = torch.quasirandom.SobolEngine(dim, scramble=seed is not None, seed=seed)
         if start > 0:
-            engine.fast_forward(start)
+            _jump(engine, start)
         points = engine.draw(n, dtype=torch.float64)
         if start == 0 and seed is not None:
             # The engine keeps its first point in torch's default dtype, which rounds it.
@@ -154,13 +156,55 @@ def uniform(
     n, dim, start = _check_sizes(n, dim, start)
     dtype = check_float_dtype("dtype", dtype)
     where = usable_device("device", device)
-    generator = None
-    if seed is not None:
-        seed = check_int("seed", seed, minimum=-(2**63), maximum=2**63 - 1)
-    if seed is not None and where.type != "meta":
-        generator = torch.Generator(where).manual_seed(_mix(_mix(seed) + start))
+    generator = _generator(seed, start, where)
     with memory_for(n, dim, dtype):
         return torch.rand((n, dim), generator=generator, dtype=dtype, device=where)
+
+
+def latin_hypercube(
+    n: int,
+    dim: int,
+    start: int = 0,
+    *,
+    seed: int | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """A Latin hypercube sample of n points, a set of its own at every call.
+
+    Point i has the coordinates (pi_j(i) + U_ij) / n with a random permutation pi_j of 0 to n - 1
+    for every axis and U uniform in [0, 1): each of the n equal slices of every axis holds one
+    point, in random order. Source: M. D. McKay, R. J. Beckman, W. J. Conover, Technometrics 21
+    (1979) 239-245.
+
+    Args:
+        n: number of points, >= 0, at most 2^52.
+        dim: number of coordinates, >= 1.
+        start: with a seed, different starts give independent sets.
+        seed: None: torch's global generator. An integer: the set depends on (seed, start, n, dim
+            and kind of device) alone.
+        dtype: float32 or float64; None is torch's default dtype. In float32 a point may be
+            rounded onto the edge of its slice.
+        device: None is torch's default device.
+
+    Returns:
+        Tensor (n, dim) in [0, 1).
+
+    Raises:
+        RuntimeError: a device that this torch cannot use.
+        MemoryError: more points than memory holds.
+        ValueError, TypeError: a number out of range or no integer.
+    """
+    n, dim, start = _check_sizes(n, dim, start)
+    if n > MAX_HAMMERSLEY_POINTS:
+        fail("n", f"at most {MAX_HAMMERSLEY_POINTS}", str(n), "Use uniform for more.")
+    dtype = check_float_dtype("dtype", dtype)
+    where = usable_device("device", device)
+    generator = _generator(seed, start, where)
+    with memory_for(n, 4 * dim, torch.float64):
+        order, jitter = torch.rand((2, n, dim), generator=generator, dtype=torch.float64,
+                                   device=where)  # fmt: skip
+        return _below_one((order.argsort(dim=0) + jitter) / max(n, 1), dtype)
 
 
 #: Sequences by name: (n, dim, start, *, seed, dtype, device) -> (n, dim).
@@ -169,7 +213,30 @@ METHODS: dict[str, Callable[..., Tensor]] = {
     "hammersley": hammersley,
     "sobol": sobol,
     "uniform": uniform,
+    "latin_hypercube": latin_hypercube,
 }
+
+
+def _jump(engine: torch.quasirandom.SobolEngine, index: int) -> None:
+    """Bring a new engine to where its next point is the one of the index given, > 0."""
+    before = index - 1  # the engine holds the last point that it has given
+    code = before ^ (before >> 1)
+    point = engine.shift.clone()
+    for bit in range(code.bit_length()):
+        if code >> bit & 1:
+            point ^= engine.sobolstate[:, bit]
+    engine.quasi = point
+    engine.num_generated = index
+
+
+def _generator(seed: int | None, start: int, where: torch.device) -> torch.Generator | None:
+    """What makes the batch of a seed and a start; None: torch's global generator."""
+    if seed is None:
+        return None
+    seed = check_int("seed", seed, minimum=-(2**63), maximum=2**63 - 1)
+    if where.type == "meta":
+        return None
+    return torch.Generator(where).manual_seed(_mix(_mix(seed) + start))
 
 
 def _check_sizes(n: int, dim: int, start: int, most: int | None = None) -> tuple[int, int, int]:
@@ -184,6 +251,11 @@ def _below_one(points: Tensor, dtype: torch.dtype) -> Tensor:
     """Cast values of [0, 1), where rounding to float32 may reach 1."""
     largest = 1.0 - torch.finfo(dtype).eps / 2
     return points.to(dtype).clamp(max=largest)
+
+
+def mixed(seed: int, number: int) -> int:
+    """A seed for the ``number``-th of several independent draws of one seed, 0 to 2^63 - 1."""
+    return _mix(_mix(seed) + number) >> 1
 
 
 def _mix(value: int) -> int:

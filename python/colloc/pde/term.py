@@ -42,8 +42,10 @@ class Term:
         loss = sum_i m_i w_i mean_q r_iq^2 / sum_i m_i
 
     with m the points' measure (equal shares where ``points`` is a plain tensor) and w the
-    weight; a Monte-Carlo estimate of the mean of w r^2 over the domain. With ``reduce`` the
-    rows are integrals, and the loss is ``mean_k w_k mean_q r_kq^2``.
+    weight; a Monte-Carlo estimate of the mean of w r^2 over the domain. Points that say what
+    they stand for (``points.whole``, of importance sampling) have that in place of sum_i m_i:
+    their measure sums to it on the average alone, and only so is the estimate unbiased. With
+    ``reduce`` the rows are integrals, and the loss is ``mean_k w_k mean_q r_kq^2``.
 
     Example::
 
@@ -63,7 +65,8 @@ class Term:
         points: a sample with ``x`` (N, d) and ``measure`` (N, 1), or a plain (N, d) tensor.
             May be assigned anew: ``term.points = sampler(step)``.
         residual: ``residual(jet, x) -> (N, q)``, row i depending on point i alone.
-        order: the order of jet that the residual reads.
+        order: the order of jet that the residual reads; None: the residual's own ``order``, as
+            those of ``colloc.pde`` have, and "laplacian" for one without.
         weight: multiplies the squares: a number >= 0, a tensor (N, 1) of them (looked at once,
             on the CPU), or a callable from
             ``points`` to (N, 1). A tensor or callable goes with the rows that are squared:
@@ -83,7 +86,7 @@ class Term:
         field: Callable[[Tensor], Tensor],
         points: MeasuredPoints | Tensor,
         residual: Callable[[Jet, Tensor], Tensor],
-        order: Order = "laplacian",
+        order: Order | None = None,
         weight: Weight = 1.0,
         reduce: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
@@ -103,7 +106,7 @@ class Term:
         self.field = field
         self.residual = residual
         self._columns: tuple[Any, int] | None = None  # a residual, and how many it truly has
-        self.order = check_order(order)
+        self.order = _order_of(residual) if order is None else check_order(order)
         self.weight = weight
         self.reduce = reduce
         self.points = points
@@ -145,9 +148,7 @@ class Term:
 
     def __call__(self) -> Tensor:
         """The residual's rows, (N, q), or the integral rows (k, q) where ``reduce`` is given."""
-        x = self.x
-        values = jet(self.field, x, self.order)
-        rows = self._check_rows(self.residual(values, x), values, x)
+        rows = self.rows(self.x)
         if self.reduce is None:
             return rows
         reduced = self.reduce(rows)
@@ -158,6 +159,12 @@ class Term:
             fix = "Sum with keepdim=True." if reduced.ndim < 2 else ""
             fail(f"reduce of term {self.name!r}", wanted, reduced, fix)
         return reduced
+
+    def rows(self, x: Tensor) -> Tensor:
+        """The residual's rows at any points x (N, d), (N, q), before ``reduce`` and without the
+        weight; what importance sampling takes its measure from."""
+        values = jet(self.field, x, self.order)
+        return self._check_rows(self.residual(values, x), values, x)
 
     def loss(self) -> Tensor:
         """The weight times the area-weighted mean square of the rows, shape ().
@@ -172,7 +179,8 @@ class Term:
         if self.reduce is not None or isinstance(self._points, Tensor):
             return weighted.mean()
         measure = self._points.measure.to(squares.dtype)
-        return (measure * weighted).sum() / measure.sum()
+        whole = getattr(self._points, "whole", None)
+        return (measure * weighted).sum() / (measure.sum() if whole is None else whole)
 
     def __repr__(self) -> str:
         count, inputs = self.x.shape
@@ -232,7 +240,7 @@ class Term:
                     f"residual of term {self.name!r}: as many columns as points, {count}, and also "
                     f"on {count + 1} points. If they are data of shape (N,), give them the shape "
                     "(N, 1); if they are equations, all is well.",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
         else:
             swapped = self._elsewhere(values, x, [*range(count - 1), 0])
@@ -256,6 +264,18 @@ class Term:
         except (RuntimeError, ValueError, IndexError):
             return None
         return rows if isinstance(rows, Tensor) and rows.ndim == 2 else None
+
+
+def _order_of(residual: Any) -> Order:
+    """The order that a residual says it reads, "laplacian" if it says nothing."""
+    found = getattr(residual, "order", None)
+    if found is None:
+        return "laplacian"
+    try:
+        return check_order(found)
+    except ValueError:
+        fix = "Where it means something else, give the term an order."
+        fail("residual.order", "None or an order of jets", describe(found), fix)
 
 
 def _check_weight(name: str, weight: Tensor) -> None:

@@ -1,5 +1,24 @@
-"""Collocation points: low-discrepancy and random sequences in the unit cube."""
+"""Collocation points: sequences in the unit cube, and samplers that lay them into shapes."""
 
-from colloc.ops import halton, hammersley, sobol, uniform
+from colloc.ops.halton import halton
+from colloc.ops.sequences import hammersley, latin_hypercube, sobol, uniform
+from colloc.sampling.measures import DerivativeNorm
+from colloc.sampling.plot import plot
+from colloc.sampling.sampler import Sampler
+from colloc.sampling.sequences import Halton, Hammersley, LatinHypercube, Sobol, Uniform
 
-__all__ = ["halton", "hammersley", "sobol", "uniform"]
+__all__ = [
+    "DerivativeNorm",
+    "Halton",
+    "Hammersley",
+    "LatinHypercube",
+    "Sampler",
+    "Sobol",
+    "Uniform",
+    "halton",
+    "hammersley",
+    "latin_hypercube",
+    "plot",
+    "sobol",
+    "uniform",
+]
