@@ -329,6 +329,26 @@ def test_compiled():
         close(one, other)
 
 
+def test_compiled_with_functions_as_data():
+    field = Ansatz(
+        network(1, 1.0, 0.0),
+        [Dirichlet(LEFT, polynomial), Robin(REST, 0.2, lambda x: x.sin()[:, :1])],
+    )
+    x = inside(6)
+    parameters = [p for p in field.parameters() if p.requires_grad]
+
+    def loss(at):
+        u = cc.jet(field, at, 1)
+        return (u.grad.square().sum(2) + u.value).square().mean()
+
+    expected = torch.autograd.grad(loss(x), parameters)
+    torch.compiler.reset()
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    found = torch.autograd.grad(compiled(x), parameters)
+    for one, other in zip(found, expected, strict=True):
+        close(one, other)
+
+
 @pytest.mark.parametrize("case", ["dirichlet", "mixed"])
 def test_functional_transforms_of_the_weights(case):
     data = [Dirichlet(SQUARE.boundary, 0.5)] if case == "dirichlet" else CASES["mixed"]()

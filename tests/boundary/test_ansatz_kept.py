@@ -31,6 +31,48 @@ def test_data_that_hides_something_trained_after_an_evaluation_without_grad():
         assert (field(x) - before).abs().max() > 0.1
 
 
+def counting():
+    calls = []
+
+    def data(x):
+        calls.append(len(x))
+        return x[:, 1:] ** 2
+
+    return calls, data
+
+
+def test_many_batches_in_turn_are_kept():
+    calls, data = counting()
+    field = make(Dirichlet(B["left"], data), Dirichlet(B["right"], 0.0))
+    batches = [torch.rand(10, 2) for _ in range(40)]
+    first = [field(x) for x in batches]
+    evaluated = len(calls)
+    assert all(torch.equal(field(x), u) for x, u in zip(batches, first, strict=True))
+    assert len(calls) == evaluated
+
+
+def test_large_batches_are_let_go_but_for_the_last_eight(monkeypatch):
+    calls, data = counting()
+    field = make(Dirichlet(B["left"], data), Dirichlet(B["right"], 0.0))
+    monkeypatch.setattr(field._kept, "size", 1000)
+    batches = [torch.rand(10, 2) for _ in range(12)]
+    for x in batches:
+        field(x)
+    evaluated = len(calls)
+    for x in batches[-8:]:
+        field(x)
+    assert len(calls) == evaluated
+    field(batches[0])
+    assert len(calls) > evaluated
+
+
+def test_points_that_are_gone_are_let_go():
+    field = make(Dirichlet(B["left"], 1.0), Neumann(B["right"], 0.0))
+    for _ in range(20):
+        field(torch.rand(10, 2))
+    assert len(field._kept._found) <= 2
+
+
 def test_a_module_with_buffers_is_not_fixed():
     class Data(nn.Module):
         def __init__(self):

@@ -90,7 +90,9 @@ def test_writes_without_a_window(tmp_path, monkeypatch):
 
 def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'colloc\[examples\]'"):
+    with pytest.raises(
+        ImportError, match=r"pip install matplotlib, .*in a checkout '\.\[examples\]'"
+    ):
         plot(RING.boundary, resolution=16)
 
 

@@ -12,6 +12,7 @@ import colloc as cc
 import pytest
 import torch
 from colloc.jets import ORDERS
+from colloc.jets.autograd import autograd_components, traced_components
 from reference.jets import contents
 from torch import nn
 
@@ -220,6 +221,46 @@ def test_under_compile_and_after_it():
 
     expected = cc.jet(net, x, "laplacian").laplacian.square().mean()
     torch.testing.assert_close(loss(x), expected)
+
+
+def two_outputs(x):
+    return torch.cat([torch.sin(x[:, :1] * x[:, 1:2]), torch.exp(x[:, 1:2]) * x[:, 2:]], dim=1)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("wrt", [(0, 1, 2), (2, 1), (1,)])
+def test_the_form_for_the_compiler(order, wrt):
+    x = points(5, 3)
+    for function in (two_outputs, lambda x: torch.ones_like(x[:, :1])):
+        found = traced_components(function, x, order, wrt)
+        torch.testing.assert_close(found, autograd_components(function, x, order, wrt))
+
+
+def test_plain_functions_compile_as_one_graph():
+    x, factor = points(5, 2), torch.tensor(0.7, dtype=F64, requires_grad=True)
+
+    def loss(x):
+        u = cc.jet(lambda at: torch.sin(factor * at[:, :1]) * at[:, 1:], x, 3, (0,))
+        return u.third.square().mean() + u.value.mean()
+
+    torch.compiler.reset()
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), loss(x))
+    (found,), (wanted,) = (torch.autograd.grad(f(x), factor) for f in (compiled, loss))
+    torch.testing.assert_close(found, wanted)
+
+
+def test_functions_that_the_compiler_cannot_follow():
+    def broken(x):
+        torch._dynamo.graph_break()
+        return torch.sin(x[:, :1] * x[:, 1:])
+
+    def loss(x):
+        return cc.jet(broken, x, 1, (0,)).grad.square().mean()
+
+    x = points(5, 2)
+    torch.compiler.reset()
+    torch.testing.assert_close(torch.compile(loss, backend="aot_eager")(x), loss(x))
 
 
 X = torch.zeros(3, 2, dtype=F64)

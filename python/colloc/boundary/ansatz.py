@@ -13,7 +13,12 @@ from colloc._checks import check_float, check_int, check_points, describe, fail,
 from colloc.boundary.conditions import Condition, Dirichlet, Robin
 from colloc.boundary.coordinates import called, checked_space, checked_time
 from colloc.boundary.faces import Own, Start
-from colloc.boundary.joints import refuse_overlaps, warn_conflicts, warn_initial_conflicts
+from colloc.boundary.joints import (
+    refuse_overlaps,
+    uncovered,
+    warn_conflicts,
+    warn_initial_conflicts,
+)
 from colloc.boundary.kept import Kept, may_keep, nothing_hidden
 from colloc.boundary.phi import At, Phi
 from colloc.boundary.pieces import check_precision
@@ -21,8 +26,9 @@ from colloc.jets import Jet, Order, cat, jet
 from colloc.jets.known import raised
 from colloc.jets.modules import own_rule
 
-#: Sets of points whose jets of phi and of the data are kept.
-_KEPT = 8
+#: Sets of points whose jets of phi and of the data are kept: as many as batches that are gone
+#: through in turn, with the boundary's points, may be; fewer where they are large, but the last 8.
+_KEPT, _KEPT_BYTES, _KEPT_LEAST = 64, 2**28, 8
 
 
 class _Shape(NamedTuple):
@@ -58,9 +64,10 @@ class Ansatz(nn.Module):
 
     Parts may be curves of the plane, faces of solids, end points of intervals, and an initial
     time besides (a value there is a Dirichlet condition, at the distance t - start in units in
-    which it grows to the parts' diameter over the domain's duration); :class:`Dirichlet` lists
-    them. All are in one space: where inputs are time and parameters too, walls stand for all
-    their values, and data may depend on them.
+    which it grows to the parts' diameter over the domain's duration; a velocity v the Neumann
+    condition -v, which may come with a value); :class:`Dirichlet` lists them. All are in one
+    space: where inputs are time and parameters too, walls stand for all their values, and data
+    may depend on them. Parts without a condition are free: :attr:`uncovered` names them.
 
     Several Dirichlet conditions: g is their transfinite interpolation (mu = 2 by default), several
     Robin ones: c and h are. At a joint of Dirichlet parts whose values differ the mean is taken,
@@ -69,15 +76,24 @@ class Ansatz(nn.Module):
     and the Robin field by phi, which makes layers at the joints that no network can follow, psi
     here has the values g already and phi takes the normal derivative in.
 
+    Training: exact values cost little, most easily on whole lines (:class:`Line`) that do not
+    cross the domain, with m = 1. Exact normal derivatives bend u near walls and joints, more than
+    a smooth network follows: where u is smooth, put them into the loss and leave them out here,
+    or take the first-order form and L-BFGS as examples/poisson_mixed.py does. N2 helps, but not
+    enough for second derivatives. Figures: docs/performance.md.
+
     ``field(x)`` is the value, ``cc.jet(field, x, order)`` its jet, differentiable in the weights
     by one backward. A Robin or Neumann condition needs the network one order higher: its
     Laplacian comes from order "grad_laplacian", its first derivatives from order 2; what would
-    need fourth derivatives is refused.
+    need fourth derivatives is refused. Save ``field.state_dict()``: data by lambdas is not
+    pickled.
 
     The jets of phi and of fixed data are computed once for a set of points and kept for the last
-    few sets (the same tensor, unchanged; writing through ``x.data`` is not noticed). Data is fixed
-    if it is a number or a function without parameters and buffers, which has to give the same
-    values at every call. Points that require grad are differentiated through.
+    64 sets, or the last 8 where all take over 256 MiB (the same tensor, unchanged; writing through
+    ``x.data`` or ``x.numpy()`` is not noticed). Data is fixed if it is a number or a function
+    without parameters and buffers, which has to give the same values at every call: one that reads
+    what changes elsewhere has to be a module with a buffer. Points that require grad are
+    differentiated through.
 
     Example::
 
@@ -86,8 +102,8 @@ class Ansatz(nn.Module):
         u = cc.jet(field, x, order="laplacian")
 
     Args:
-        net: network or callable from (N, d) to (N, outputs), or to (N, 2 outputs), the second
-            half being N2.
+        net: network or callable from (N, d) to (N, outputs), or with the option ``outputs`` to
+            (N, 2 outputs), the second half being N2.
         conditions: Dirichlet, Neumann and Robin conditions; a component may have several.
         outputs: components of the field, where the network gives N2 as well; None: as many as
             the network has outputs.
@@ -139,7 +155,7 @@ class Ansatz(nn.Module):
         self._phi = Phi(self._listed, self.time, self.m, self.length)
         mentioned = {i for one in self._listed for i in (one.components or (0,))}
         self._last = max(mentioned)
-        self._kept = Kept(_KEPT)
+        self._kept = Kept(_KEPT, _KEPT_BYTES, _KEPT_LEAST)
         for component in mentioned:
             refuse_overlaps(self._of(component, Condition))
         fixed = [one for one in self._listed if isinstance(one, Dirichlet)]
@@ -147,6 +163,17 @@ class Ansatz(nn.Module):
             warn_conflicts(fixed, self.space)
         if self.space is not None and self.time is not None:
             warn_initial_conflicts(fixed, self.space, self.time)
+
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """The names of the pieces that no condition is about, of the boundaries that conditions'
+        parts belong to. There u is what the network makes of it: give it a condition, or a
+        penalty in the loss."""
+        return uncovered(self._listed)
+
+    def extra_repr(self) -> str:
+        """The pieces without a condition."""
+        return f"uncovered={', '.join(self.uncovered)}" if self.uncovered else ""
 
     def forward(self, x: Tensor, piece: Tensor | None = None) -> Tensor:
         """The field's values, (N, outputs), at points x (N, d)."""
@@ -176,6 +203,9 @@ class Ansatz(nn.Module):
 
     def _check_at(self, x: Tensor, order: Order, wrt: tuple[int, ...], piece: Tensor | None) -> At:
         check_points("x", x)
+        if x.dtype not in (torch.float32, torch.float64):
+            fix = "Use x.float(), with a network of that dtype; autocast may round the network."
+            fail("x", "points of float32 or float64", x, fix)
         space = self.space or tuple(range(x.shape[1]))
         needed = space if self.time is None else (*space, self.time)
         if x.shape[1] <= max(needed):

@@ -52,7 +52,7 @@ class Condition(nn.Module):
 
 
 class Dirichlet(Condition):
-    """u = g on a part of the boundary.
+    """u = g on a part of the boundary; at an initial time beside a Neumann condition, if wanted.
 
     Args:
         part: where, one of these, or a list of some:

@@ -41,7 +41,7 @@ class Surface:
     def __init__(self, part: Boundary) -> None:
         self.part, self.dim = part, part.dim
         self.size = _size(_shape_of(part._parent[0]))
-        self.keys = _keys(part)
+        self.keys = keys_of(part)
         solid_distance(part, torch.zeros(1, part.dim, dtype=torch.float64, device="cpu"))
 
     def phi(self, x: Tensor, order: Order, at: Local, m: int, scale: float | None) -> Jet:
@@ -133,27 +133,27 @@ class FaceNumbering(Numbering):
 
     def __init__(self, parts: Sequence[Any]) -> None:
         parts = flat(parts)
-        wholes = [_keys(p._parent[0] if isinstance(p, Boundary) else p) for p in parts]
+        wholes = [keys_of(p._parent[0] if isinstance(p, Boundary) else p) for p in parts]
         longest = max(wholes, key=len)
         if all(isinstance(p, Boundary) for p in parts) and all(
             whole == longest[: len(whole)] for whole in wholes
         ):
             self.pieces: tuple[Any, ...] = longest
         else:
-            self.pieces = tuple(key for part in parts for key in _keys(part))
+            self.pieces = tuple(key for part in parts for key in keys_of(part))
 
 
 def _is_timed(part: Any) -> bool:
     return isinstance(part, Boundary) and isinstance(part._parent[0], TimeBoundary)
 
 
-def _keys(part: Any) -> tuple[Any, ...]:
+def keys_of(part: Any) -> tuple[Any, ...]:
     """What tells apart the pieces and faces of a part, in its order."""
     if isinstance(part, Boundary):
         parent, numbers = part._parent
         if isinstance(parent, TimeBoundary):
             start = ("initial", parent._domain.times[0])
-            whole: tuple[Any, ...] = (*_keys(parent._walls), start)
+            whole: tuple[Any, ...] = (*keys_of(parent._walls), start)
         elif isinstance(parent, PieceBoundary):
             whole = parent.pieces
         else:

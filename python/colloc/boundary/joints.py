@@ -5,37 +5,100 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from colloc._checks import fail
 from colloc.boundary.conditions import Condition, Dirichlet
-from colloc.boundary.faces import Start, Surface
-from colloc.boundary.pieces import table
-from colloc.geometry.curves import Line
+from colloc.boundary.faces import Start, Surface, keys_of
+from colloc.boundary.pieces import flat, overlap, table
+from colloc.geometry.boundary import Boundary
+from colloc.geometry.curves import Line, Piece
 
 #: Points of each wall at which initial values are compared.
 _COMPARED = 16
 
 
 def refuse_overlaps(conditions: Sequence[Condition]) -> None:
-    """Refuse conditions of one component whose pieces overlap or that share a face.
+    """Refuse conditions of one component whose pieces overlap or that share a face, but for a
+    value and a velocity at an initial time.
 
     Raises:
         ValueError: some do.
     """
+    for k, one in enumerate(conditions):
+        for other in conditions[:k]:
+            shared = _twice(other, one)
+            if shared and not _value_and_velocity(other, one):
+                fix = "Give each part of the boundary once: one part takes one condition."
+                if any(isinstance(face, Start) for face in one.faces):
+                    fix += (
+                        " An initial time takes a Dirichlet and a Neumann one that are about it "
+                        "alone."
+                    )
+                wanted = "parts that meet in edges only"
+                fail("conditions", wanted, f"{_called(other)} and {_called(one)} on {shared}", fix)
     pieces = tuple(piece for one in conditions for piece in one.pieces)
     if pieces:
         table(pieces, torch.device("cpu"))
-    keys = [key for one in conditions for face in one.faces for key in face.keys]
-    if len(set(keys)) < len(keys):
-        twice = " and ".join(
-            repr(one)
-            for one in conditions
-            if any(keys.count(key) > 1 for face in one.faces for key in face.keys)
-        )
-        fail("conditions", "parts that meet in edges only", twice, "Give each face once.")
+    for one in conditions:
+        keys = [key for face in one.faces for key in face.keys]
+        if len(set(keys)) < len(keys):
+            fail("conditions", "parts that meet in edges only", _called(one), "Give a face once.")
+
+
+def _twice(one: Condition, other: Condition) -> str:
+    """What two conditions are both about, in words; "" for nothing."""
+    keys = {key for face in one.faces for key in face.keys}
+    faces = [face for face in other.faces if keys.intersection(face.keys)]
+    if any(isinstance(face, Start) for face in faces):
+        return "the initial time"
+    if faces:
+        return "a face that is the same"
+    pieces = [piece for piece in other.pieces if piece in one.pieces]
+    if not pieces:
+        return ""
+    names = dict.fromkeys(_name(other, piece) for piece in pieces)
+    return f"{', '.join(names)}, which overlap along a length"
+
+
+def _name(condition: Condition, piece: Piece) -> str:
+    names = getattr(condition.part, "piece_names", ())
+    matched = len(names) == len(condition.pieces)
+    return repr(names[condition.pieces.index(piece)]) if matched else repr(piece)
+
+
+def _called(condition: Condition) -> str:
+    return f"{type(condition).__name__}({condition.extra_repr()})"
+
+
+def _value_and_velocity(one: Condition, other: Condition) -> bool:
+    """Whether two conditions are a value at an initial time and a derivative by it there."""
+    kinds = {isinstance(one, Dirichlet), isinstance(other, Dirichlet)}
+    natural = other if isinstance(one, Dirichlet) else one
+    alone = not natural.pieces and len(natural.faces) == 1
+    return len(kinds) == 2 and alone and isinstance(natural.faces[0], Start)
+
+
+def uncovered(conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """The names of the pieces without a condition, of all boundaries that conditions' parts
+    belong to."""
+    parts = flat([one.part for one in conditions])
+    given = {key for part in parts for key in keys_of(part)}
+    found: dict[Any, str] = {}
+    for part in parts:
+        if isinstance(part, Boundary):
+            whole = part._parent[0]
+            for key, name in zip(keys_of(whole), whole.piece_names, strict=True):
+                if not (key in given or any(_covers(one, key) for one in given)):
+                    found[key] = name
+    return tuple(found.values())
+
+
+def _covers(one: Any, other: Any) -> bool:
+    return isinstance(one, Piece) and isinstance(other, Piece) and overlap(one, other)
 
 
 def warn_conflicts(conditions: Sequence[Dirichlet], space: tuple[int, ...]) -> None:

@@ -20,14 +20,17 @@ class Kept:
     """Values of the last few sets of points.
 
     Sets are told apart by their tensors' identity, version and place in memory: another tensor
-    and one that was written to are noticed. Copies and pickles are empty.
+    and one that was written to are noticed. Sets of points that are gone are let go. Copies and
+    pickles are empty.
 
     Args:
-        most: how many sets.
+        most: how many sets, if they are not larger than ``size`` together.
+        size: bytes.
+        least: how many sets whatever their size.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: int, size: int, least: int) -> None:
+        self.most, self.size, self.least = most, size, least
         self._found: OrderedDict[Any, tuple[Any, Any, dict[Hashable, Any]]] = OrderedDict()
 
     def get(
@@ -55,14 +58,24 @@ class Kept:
         if not store or any(one is not None and _changes(one.components) for one in value):
             return value
         values[key] = value
+        for gone in [one for one, (mark, *_) in self._found.items() if mark[0]() is None]:
+            del self._found[gone]
         self._found[names] = (_mark(x), _mark(piece), values)
         self._found.move_to_end(names)
-        while len(self._found) > self.most:
+        while len(self._found) > self.least and (
+            len(self._found) > self.most or self._bytes() > self.size
+        ):
             self._found.popitem(last=False)
         return value
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"most": self.most, "_found": OrderedDict()}
+        return {**self.__dict__, "_found": OrderedDict()}
+
+    def _bytes(self) -> int:
+        jets = (
+            one for *_, sets in self._found.values() for found in sets.values() for one in found
+        )
+        return sum(one.components.nbytes for one in jets if one is not None)
 
 
 def may_keep(x: Tensor) -> bool:

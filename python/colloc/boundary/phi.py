@@ -85,15 +85,17 @@ class Phi:
 
     def _group(self, conditions: Sequence[Condition], at: At) -> _Group:
         pieces = tuple(piece for one in conditions for piece in one.pieces)
-        faces = tuple(face for one in conditions for face in one.faces)
-        places = [self.numbering.local(at.piece, face.keys) for face in faces]
         # A normal derivative needs slope 1. Where values are given, phi's share in time and in
         # space should be alike whatever the units.
-        scales = tuple(
-            self.diameter if isinstance(one, Dirichlet) else None
-            for one in conditions
-            for _ in one.faces
-        )
+        scaled = {
+            face.keys: (face, self.diameter if isinstance(one, Dirichlet) else None)
+            # An initial time may have a value and a velocity: it counts once, with slope 1.
+            for one in sorted(conditions, key=lambda one: not isinstance(one, Dirichlet))
+            for face in one.faces
+        }
+        faces = tuple(face for face, _ in scaled.values())
+        scales = tuple(scale for _, scale in scaled.values())
+        places = [self.numbering.local(at.piece, face.keys) for face in faces]
         return _Group(
             pieces,
             faces,

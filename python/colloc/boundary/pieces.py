@@ -45,7 +45,7 @@ def table(pieces: tuple[Piece, ...], device: torch.device) -> Tensor:
     """
     for k, one in enumerate(pieces):
         for other in pieces[:k]:
-            if _overlap(one, other):
+            if overlap(one, other):
                 fail(
                     "pieces",
                     "pieces that meet in points only",
@@ -142,7 +142,7 @@ def diameter(pieces: Sequence[Piece]) -> float:
     return math.dist(low, high)
 
 
-def _overlap(one: Piece, other: Piece) -> bool:
+def overlap(one: Piece, other: Piece) -> bool:
     """Whether two pieces share more than points."""
     if isinstance(one, (Segment, Line)) and isinstance(other, (Segment, Line)):
         return _straight_overlap(one, other)

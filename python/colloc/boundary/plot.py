@@ -193,7 +193,8 @@ def _figure(ratio: float) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            f"plotting needs the package matplotlib: pip install 'colloc[examples]' ({error})"
+            "plotting needs the package matplotlib: pip install matplotlib, or all that examples "
+            f"use by pip install 'colloc[examples]' (in a checkout '.[examples]') ({error})"
         ) from error
     if ratio > _WIDE:
         size = (9.0, 3 * (7.4 / ratio + 0.9) + 0.8)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from itertools import combinations_with_replacement
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from colloc._checks import fail, fail_type
-from colloc.jets.layout import Order, layout
+from colloc.jets.layout import Order, ascending, layout
 
 
 def autograd_components(
@@ -51,8 +50,6 @@ def _transformed(
 ) -> Tensor:
     """Inside a transform of ``torch.func``, where tensors cannot be marked as requiring grad:
     forward mode, nested."""
-    form = layout(order, len(wrt))
-    axes = range(form.n)
 
     def along(function: Callable[[Tensor], Tensor], axis: int) -> Callable[[Tensor], Tensor]:
         direction = torch.zeros_like(x)
@@ -65,16 +62,53 @@ def _transformed(
             function = along(function, axis)
         return function(x)
 
+    return _stacked(_check_output(net(x), x), partial, order, wrt)
+
+
+def traced_components(
+    net: Callable[[Tensor], Tensor], x: Tensor, order: Order, wrt: tuple[int, ...]
+) -> Tensor:
+    """Packed jet components (K, N, m) in a form that ``torch.compile`` can follow: reverse mode
+    of ``torch.func``, nested (of forward mode it follows two levels, but not three)."""
     value = _check_output(net(x), x)
-    parts = [value, *(partial(a) for a in axes)]
+
+    def along(function: Callable[[Tensor], Tensor], axis: int) -> Callable[[Tensor], Tensor]:
+        """From outputs at points, (N,), to their derivatives there."""
+        slope = torch.func.grad(lambda at: function(at).sum())
+        return lambda at: slope(at)[:, wrt[axis]]
+
+    def output(column: int) -> Callable[[Tensor], Tensor]:
+        return lambda at: net(at)[:, column]
+
+    def partial(*chosen: int) -> Tensor:
+        columns = []
+        for column in range(value.shape[1]):
+            function = output(column)
+            for axis in chosen:
+                function = along(function, axis)
+            columns.append(function(x))
+        return torch.stack(columns, dim=1)
+
+    return _stacked(value, partial, order, wrt)
+
+
+def _stacked(
+    value: Tensor, partial: Callable[..., Tensor], order: Order, wrt: tuple[int, ...]
+) -> Tensor:
+    """Components from the value and a function that gives any partial derivative."""
+    form = layout(order, len(wrt))
+    axes = range(form.n)
+    parts = [value]
+    if order != 0:
+        parts += [partial(a) for a in axes]
     if form.laplacian is not None:
         parts.append(sum((partial(a, a) for a in axes), torch.zeros_like(value)))
     elif form.holds(2):
-        parts += [partial(a, b) for a, b in combinations_with_replacement(axes, 2)]
+        parts += [partial(*pair) for pair in ascending(form.n, 2)]
     if form.grad_laplacian is not None:
         parts += [sum((partial(a, a, b) for a in axes), torch.zeros_like(value)) for b in axes]
     elif form.holds(3):
-        parts += [partial(*triple) for triple in combinations_with_replacement(axes, 3)]
+        parts += [partial(*triple) for triple in ascending(form.n, 3)]
     return torch.stack(_one_dtype(parts))
 
 
@@ -117,8 +151,7 @@ def _components(
     if form.laplacian is not None:
         parts.append(_laplacian(rows, wrt))
     else:
-        pairs = combinations_with_replacement(axes, 2)
-        parts += [_column(rows[a], wrt[b]) for a, b in pairs]
+        parts += [_column(rows[a], wrt[b]) for a, b in ascending(form.n, 2)]
 
     if form.grad_laplacian is not None:
         laplacian = _laplacian(rows, wrt)
@@ -126,7 +159,7 @@ def _components(
         parts += [_column(slopes, wrt[a]) for a in axes]
     elif form.holds(3):
         third = _third(rows, x, wrt, tracked)
-        parts += [third[triple] for triple in combinations_with_replacement(axes, 3)]
+        parts += [third[triple] for triple in ascending(form.n, 3)]
     return torch.stack(_one_dtype(parts))
 
 
@@ -139,7 +172,7 @@ def _third(
     equal parity reaches every third derivative: 4 passes of 6 in three inputs, 6 of 10 in four.
     """
     third: dict[tuple[int, ...], Tensor] = {}
-    for a, b in combinations_with_replacement(range(len(wrt)), 2):
+    for a, b in ascending(len(wrt), 2):
         if (a - b) % 2 == 0:
             entries = [_gradient(row, wrt[b], x, tracked) for row in rows[a]]
             for c in range(len(wrt)):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from colloc._checks import check_points, fail, fail_type
-from colloc.jets.autograd import autograd_components
+from colloc.jets.autograd import autograd_components, traced_components
 from colloc.jets.container import Jet
 from colloc.jets.layout import Order, check_order, check_wrt
 from colloc.jets.modules import Unsupported, components_of, own_rule, warn_unsupported
@@ -37,8 +37,9 @@ def jet(
     ``torch.func`` transforms, forward mode and gradients of gradients work (the last three by a
     plain torch formula: slower). Parameter hooks run; modules with hooks of their own, and any
     other module, are differentiated by nested ``torch.autograd.grad``, with the same results and
-    one warning for each kind of module: under ``torch.compile`` a break in the graph, and refused
-    by torch inside ``torch.func`` transforms.
+    one warning for each kind of module, and by ``torch.func`` inside its transforms. They and
+    plain functions compile with ``fullgraph=True`` as far as the compiler can follow their own
+    code; each output and derivative is a trace of its own there, so that compiling takes long.
 
     Precision is that of x and the network, float32 or float64. Under ``torch.autocast`` orders
     0 and 1 follow it, higher ones stay in float32. A network in bfloat16 or float16 (with x of
@@ -83,8 +84,7 @@ def jet(
         fail("piece", "None for a field that does not know pieces", f"one for {type(net).__name__}")
     components = _by_rules(net, x, order, wrt) if isinstance(net, nn.Module) else None
     if components is None:
-        compiling = torch.compiler.is_compiling()
-        evaluate = _outside_compile() if compiling else autograd_components
+        evaluate = traced_components if torch.compiler.is_compiling() else autograd_components
         components = evaluate(net, x, order, wrt)
     return Jet(components, order, wrt, x.shape[1])
 
@@ -100,14 +100,3 @@ def _by_rules(net: nn.Module, x: Tensor, order: Order, wrt: tuple[int, ...]) -> 
         if not compiling:
             warn_unsupported(net, reason)
         return None
-
-
-def _outside_compile() -> Callable[..., Tensor]:
-    """The autograd fallback as a break in the compiled graph: the compiler has no double
-    backward. Made when first needed, since it imports the compiler."""
-    if not _disabled:
-        _disabled.append(torch.compiler.disable(autograd_components))
-    return _disabled[0]
-
-
-_disabled: list[Callable[..., Tensor]] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 from typing import Any, Literal, TypeAlias
 
 from colloc._checks import check_int, fail, fail_type
@@ -75,13 +74,22 @@ class Layout:
         return self.grad_laplacian is not None or self.holds(3)
 
 
+def ascending(n: int, degree: int) -> list[tuple[int, ...]]:
+    """All ``degree`` axes of ``n`` in ascending order, 000, 001, ..., 011, ...; by itertools
+    torch.compile could not follow."""
+    found: list[tuple[int, ...]] = [()]
+    for _ in range(degree):
+        found = [(*axes, k) for axes in found for k in range(axes[-1] if axes else 0, n)]
+    return found
+
+
 def layout(order: Order, n: int) -> Layout:
     """The layout of a jet of ``order`` in ``n`` differentiated inputs."""
     positions: dict[tuple[int, ...], int] = {(): 0}
     laplacian = grad_laplacian = None
 
     def add_partials(degree: int) -> None:
-        for axes in combinations_with_replacement(range(n), degree):
+        for axes in ascending(n, degree):
             positions[axes] = len(positions)
 
     if order != 0:

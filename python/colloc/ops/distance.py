@@ -108,7 +108,8 @@ def distance(
 
     Args:
         x: points, (N, 2), float32 or float64.
-        pieces: (P, 19) float64 on the device of x, a row ``Piece.numbers`` for each piece.
+        pieces: (P, 19) float64 on the device of x, a row ``Piece.numbers`` for each piece:
+            ``torch.tensor([p.numbers for p in boundary.pieces], dtype=torch.float64)``.
         m: order of the R-equivalence, 1 to 64.
         order: 0, 1, "laplacian", 2, "grad_laplacian" or 3.
         piece: (N,) int64, the number of the piece that a point is known to lie on, -1 for none.
