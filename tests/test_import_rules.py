@@ -21,7 +21,7 @@ LAYERS = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 #: Files at the top of the package that everything may use.
-COMMON = {"_C", "_checks", "_load"}
+COMMON = {"_C", "_checks", "_figure", "_load"}
 
 
 def imported_parts(path: Path, source: str) -> set[str]:

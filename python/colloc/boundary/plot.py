@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from colloc._checks import check_int, describe, fail_type
+from colloc._figure import new_figure
 from colloc.boundary.distance import distance
 from colloc.boundary.pieces import pieces_of
 from colloc.geometry.curves import Line, Piece
@@ -187,19 +188,6 @@ def _arrows(piece: Piece, size: float) -> Tensor:
 
 
 def _figure(ratio: float) -> Any:
-    # No pyplot: it would pick a window system and keep every figure alive.
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "plotting needs the package matplotlib: pip install matplotlib, or all that examples "
-            f"use by pip install 'colloc[examples]' (in a checkout '.[examples]') ({error})"
-        ) from error
     if ratio > _WIDE:
-        size = (9.0, 3 * (7.4 / ratio + 0.9) + 0.8)
-    else:
-        size = (15.0, min(9.0, 4.0 / ratio + 1.5))
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+        return new_figure(9.0, 3 * (7.4 / ratio + 0.9) + 0.8)
+    return new_figure(15.0, min(9.0, 4.0 / ratio + 1.5))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from colloc._checks import check_int, describe, fail, fail_type
+from colloc._figure import new_figure
 from colloc.geometry import Points
 
 #: More points than these make a picture no clearer, only larger.
@@ -53,7 +54,7 @@ def plot(
         fail_type("title", "a string or None", describe(title))
     if axes is not None:
         axes = _checked_axes(axes, dim)
-    figure = _figure()
+    figure = new_figure(8.0, 6.0)
     x = _thinned(points.x, _MOST_POINTS)
     if dim == 1:
         _line(figure.subplots(), x, pool, density)
@@ -150,17 +151,3 @@ def _checked_axes(axes: Any, dim: int) -> tuple[int, int]:
     if one == two:
         fail("axes", "two different coordinates", describe(axes))
     return one, two
-
-
-def _figure() -> Any:
-    # No pyplot: it would pick a window system and keep every figure alive.
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            f"plotting needs the package matplotlib: pip install 'colloc[examples]' ({error})"
-        ) from error
-    figure = Figure(figsize=(8.0, 6.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

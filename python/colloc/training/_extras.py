@@ -17,5 +17,6 @@ def require(module: str, purpose: str) -> Any:
     except ImportError as error:
         package = module.split(".")[0]
         raise ImportError(
-            f"{purpose} needs the package {package}: pip install 'colloc[examples]' ({error})"
+            f"{purpose} needs the package {package}: pip install {package}, or all that examples "
+            f"use by pip install 'colloc[examples]' (in a checkout '.[examples]') ({error})"
         ) from error
