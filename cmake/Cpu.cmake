@@ -5,6 +5,8 @@ set(COLLOC_KERNELS
   csrc/cpu/kernels/adaptive_activation.cpp
   csrc/cpu/kernels/distance_double.cpp
   csrc/cpu/kernels/distance_float.cpp
+  csrc/cpu/kernels/importance_draw.cpp
+  csrc/cpu/kernels/importance_measure.cpp
   csrc/cpu/kernels/jet_double.cpp
   csrc/cpu/kernels/jet_float.cpp)
 
@@ -28,6 +30,8 @@ add_library(colloc_ops SHARED
   csrc/cpu/adaptive_activation.cpp
   csrc/cpu/blas.cpp
   csrc/cpu/distance.cpp
+  csrc/cpu/importance_probabilities.cpp
+  csrc/cpu/importance_sample.cpp
   csrc/cpu/jet_activation.cpp
   csrc/cpu/mlp_jet.cpp
   csrc/cpu/mlp_jet_tiles.cpp

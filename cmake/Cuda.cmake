@@ -4,6 +4,8 @@ set(COLLOC_CUDA_SOURCES
   csrc/cuda/halton.cu
   csrc/cuda/adaptive_activation.cu
   csrc/cuda/distance.cu
+  csrc/cuda/importance_probabilities.cu
+  csrc/cuda/importance_sample.cu
   csrc/cuda/jet_activation.cu
   csrc/cuda/transfinite.cu)
 set(COLLOC_CUDA_STATUS "")

@@ -57,6 +57,17 @@ STABLE_TORCH_LIBRARY(colloc, m) {
       "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask) "
       "-> (Tensor, Tensor[], Tensor[], Tensor[])");
 
+  // Probabilities q of a pool of N points, float64 (N,), proportional to
+  // (m^power + floor + relative_floor mean) area, mean weighted by area. m is the measure (N,), or
+  // the 2-norms of its rows (N, C). The second is whether all was 0 and q is the share of area.
+  m.def(
+      "importance_probabilities(Tensor measure, Tensor? area, bool norm, float power, float floor, "
+      "float relative_floor) -> (Tensor, Tensor)");
+  // n draws from q (N,): their indices in ascending order, (n,), and their weights, (n,).
+  m.def(
+      "importance_sample(Tensor probabilities, SymInt n, Tensor? area, str scheme, SymInt seed, "
+      "ScalarType dtype) -> (Tensor, Tensor)");
+
   // The distance function phi of plane pieces (P, 19), rows of csrc/math/distance.h, at
   // x (N, 2): its jet (K, N). piece: the piece that a point is known to lie on, -1 for none.
   m.def(

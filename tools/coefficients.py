@@ -97,6 +97,7 @@ def show(name, f, low, high, degree, digits):
 def main():
     half_ln2 = mp.log(2) / 2 * mp.mpf("1.001")
     quarter_pi2 = (mp.pi / 4 * mp.mpf("1.001")) ** 2
+    most_s2 = mp.mpf("0.02944")  # ((sqrt(2) - 1) / (sqrt(2) + 1))^2
     for label, degrees, digits in (
         ("double", (10, 6, 6, 10, 24), 19),
         ("float", (5, 3, 3, 5, 11), 11),
@@ -106,6 +107,8 @@ def main():
         show("sin: (sin(r) - r) / r^3 in r^2", sin_tail, 0, quarter_pi2, degrees[1], digits)
         show("cos: (cos(r) - 1 + r^2/2) / r^4 in r^2", cos_tail, 0, quarter_pi2, degrees[2], digits)
         show("log1p: (atanh(s) - s) / s^3 in s^2", log1p_tail, 0, mp.mpf(1) / 9, degrees[3], digits)
+        if label == "double":
+            show("log: (atanh(s) - s) / s^3 in s^2", log1p_tail, 0, most_s2, 6, digits)
         show("erfcx", erfcx_scaled, -1, 1, degrees[4], digits)
 
 

@@ -5,6 +5,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cstring>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -15,6 +18,8 @@
 #include "cuda/adaptive_activation_body.h"
 #include "cuda/distance_body.h"
 #include "cuda/halton_body.h"
+#include "cuda/importance_probabilities_body.h"
+#include "cuda/importance_sample_body.h"
 #include "cuda/jet_activation_body.h"
 
 namespace py = pybind11;
@@ -151,6 +156,114 @@ void transfinite(int order, int n, int64_t points, int64_t groups, Array<T> phi,
   throw std::invalid_argument("order: not compiled here");
 }
 
+// Stands for the GPU in importance sampling. Memory has guards behind it.
+class HostDevice {
+ public:
+  template <typename Body>
+  void run(const Body& body) {
+    run_on_host(body);
+  }
+
+  template <typename X>
+  X* take(int64_t count) {
+    const size_t bytes = count * sizeof(X);
+    held_.emplace_back(std::make_unique<char[]>(bytes + guard), bytes);
+    std::memset(held_.back().first.get(), 0xa5, bytes + guard);
+    return reinterpret_cast<X*>(held_.back().first.get());
+  }
+
+  template <typename X>
+  X fetch(const X* from) {
+    return *from;
+  }
+
+  template <typename X>
+  std::vector<X> load(const X* from, int64_t count) {
+    return {from, from + count};
+  }
+
+  template <typename X>
+  void save(const std::vector<X>& values, X* to) {
+    ++saves;
+    std::copy(values.begin(), values.end(), to);
+  }
+
+  void check_guards() const {
+    for (const auto& [memory, bytes] : held_) {
+      for (size_t i = bytes; i < bytes + guard; ++i) {
+        if (memory[i] != static_cast<char>(0xa5)) throw std::runtime_error("written past the end");
+      }
+    }
+  }
+
+  int saves = 0;
+
+ private:
+  static constexpr size_t guard = 256;
+  std::vector<std::pair<std::unique_ptr<char[]>, size_t>> held_;
+};
+
+template <typename T>
+DeviceShares shares_of(const Array<T>& area) {
+  if constexpr (sizeof(T) == 4) {
+    return {read(area), nullptr};
+  } else {
+    return {nullptr, read(area)};
+  }
+}
+
+// Returns whether all was 0.
+template <typename T>
+bool importance_probabilities(Array<T> measure, std::vector<int64_t> sizes,
+                              std::vector<int64_t> strides, bool norm, double power, Array<T> area,
+                              double floor, double relative_floor, Array<double> out) {
+  const MeasureArrays<T> rows{
+      measure.data(), strides[0], strides[1],      sizes[1], norm,
+      power,          {},         shares_of(area), sizes[0], out.mutable_data()};
+  HostDevice device;
+  const bool uniform = probability_bodies(
+      rows, floor, relative_floor,
+      device.take<math::MeasureTotals>(gather_memory(parts_of(sizes[0]))), run_on_host,
+      [](const math::MeasureTotals* from) { return *from; },
+      [](const math::MeasureTotals& totals) {
+        if (totals.bad + totals.bad_area == 0) return;
+        throw std::invalid_argument("bad " + std::to_string(totals.bad) + " first " +
+                                    std::to_string(totals.first_bad) + " area " +
+                                    std::to_string(totals.bad_area) + " first " +
+                                    std::to_string(totals.first_bad_area));
+      });
+  device.check_guards();
+  return uniform;
+}
+
+// Returns how often indices had to be moved apart.
+template <typename T>
+int importance_sample(int scheme, int64_t seed, Array<double> q, int64_t items, Array<T> area,
+                      int64_t n, Array<int64_t> index, Array<T> weight) {
+  const SampleArrays<T> arrays{static_cast<math::DrawScheme>(scheme),
+                               static_cast<uint64_t>(seed),
+                               q.data(),
+                               shares_of(area),
+                               items,
+                               n,
+                               index.mutable_data(),
+                               weight.mutable_data()};
+  HostDevice device;
+  sample_bodies(arrays, device, [&](const math::PoolTotals& totals) {
+    if (totals.bad + totals.bad_area > 0) {
+      throw std::invalid_argument("bad " + std::to_string(totals.bad) + " first " +
+                                  std::to_string(totals.first_bad));
+    }
+  });
+  device.check_guards();
+  return device.saves;
+}
+
+// Moves repeated indices apart, in place.
+void separate_indices(Array<int64_t> index, Array<double> q, double limit) {
+  separate(index.mutable_data(), index.size(), q.data(), q.size(), limit);
+}
+
 }  // namespace
 }  // namespace colloc
 
@@ -172,4 +285,9 @@ PYBIND11_MODULE(_host_launch, m) {
   m.def("distance_float64", &colloc::distance<double>);
   m.def("transfinite_float32", &colloc::transfinite<float>);
   m.def("transfinite_float64", &colloc::transfinite<double>);
+  m.def("importance_probabilities_float32", &colloc::importance_probabilities<float>);
+  m.def("importance_probabilities_float64", &colloc::importance_probabilities<double>);
+  m.def("importance_separate", &colloc::separate_indices);
+  m.def("importance_sample_float32", &colloc::importance_sample<float>);
+  m.def("importance_sample_float64", &colloc::importance_sample<double>);
 }

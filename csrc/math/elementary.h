@@ -1,5 +1,5 @@
 // Elementary functions without branches, so that loops over them vectorise: exp, expm1, sincos,
-// log1p on (0, 1], and the scaled complementary error function. Errors are a few units in the
+// log, log1p on (0, 1], and the scaled complementary error function. Errors are a few units in the
 // last place. Coefficients: tools/coefficients.py.
 #pragma once
 
@@ -107,6 +107,38 @@ COLLOC_HD T log1p_unit(T e) {
                   0.0374607189777538365, 0.07815288900461425223);
   }
   return T(2) * (s + s * s2 * tail);
+}
+
+// log(x) of a normal number x > 0: x = 2^k m with m in [sqrt(1/2), sqrt(2)), log m by 2 atanh(s),
+// s = (m - 1) / (m + 1).
+COLLOC_HD double log_normal(double x) {
+  const uint64_t bits = bits_as<uint64_t>(x);
+  // The exponent field after the step from sqrt(1/2) to 1 is added: k + 1023.
+  const uint64_t field = (bits + 0x00095f619980c433ull) >> 52;
+  const double m = bits_as<double>(bits - ((field - 1023) << 52));
+  // As the low bits of 2^52 it is a number without a conversion.
+  const double k = bits_as<double>(field | 0x4330000000000000ull) - (4503599627370496.0 + 1023.0);
+  const double s = (m - 1.0) / (m + 1.0);
+  const double s2 = s * s;
+  const double tail = horner(s2, 0.3333333333333334844, 0.1999999999994972365,
+                             0.1428571431300071279, 0.1111110556528036322, 0.09091444716878758211,
+                             0.0766585567333649799, 0.07308288210822192974);
+  // log 2 in two parts, the first short enough for k * part to be exact
+  const double low = 2.0 * s * s2 * tail + k * 1.90821492927058770002e-10;
+  return k * 6.93147180369123816490e-01 + (2.0 * s + low);
+}
+
+// The same for x > 0 that may be subnormal.
+COLLOC_HD double log_positive(double x) {
+  const bool subnormal = x < 2.2250738585072014e-308;
+  const double value = log_normal(subnormal ? x * 18014398509481984.0 : x);  // 2^54
+  return subnormal ? value - 37.429947750237047 : value;
+}
+
+// exp(x), 0 below -708; x <= 709.
+COLLOC_HD double exp_bounded(double x) {
+  const ExpParts<double> p = exp_parts<double>(x < -708.0 ? -708.0 : x);
+  return x < -708.0 ? 0.0 : p.scale + p.scale * p.tail;
 }
 
 // exp(z^2) erfc(z) for z >= 0; polynomial in (z - K) / (z + K), K = 3.75

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "math/host_device.h"
+#include "math/random.h"
 
 namespace colloc::math {
 
@@ -19,14 +20,6 @@ struct HaltonAxis {
 };
 
 constexpr uint64_t exact_in_double = uint64_t(1) << 53;
-
-// splitmix64 (Steele, Lea and Flood 2014): a bijective mix of 64 bits.
-COLLOC_HD uint64_t mix_bits(uint64_t z) {
-  z += 0x9e3779b97f4a7c15ull;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-  return z ^ (z >> 31);
-}
 
 // Without scrambling, digits past the last index are 0 and need no reversal. With it every
 // digit is mapped, so as many are kept as the quotient can show (base^digits < 2^53).

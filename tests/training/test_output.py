@@ -185,7 +185,8 @@ def test_pictures(tmp_path):
 
 
 def test_missing_packages_are_named(monkeypatch):
-    with pytest.raises(ImportError, match=r"no_such_package: pip install no_such_package, or .*colloc\[examples\]"):
+    wanted = r"no_such_package: pip install no_such_package, or .*colloc\[examples\]"
+    with pytest.raises(ImportError, match=wanted):
         training.require("no_such_package", "drawing")
 
 

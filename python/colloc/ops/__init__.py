@@ -9,6 +9,8 @@ from colloc.ops._activation_formula import activation_formula
 from colloc.ops.adaptive_activation import KINDS, adaptive_activation
 from colloc.ops.distance import MAX_M, distance
 from colloc.ops.halton import halton
+from colloc.ops.importance_probabilities import importance_probabilities
+from colloc.ops.importance_sample import SCHEMES, ImportanceDraw, importance_sample
 from colloc.ops.jet_activation import jet_activation
 from colloc.ops.sequences import hammersley, latin_hypercube, sobol, uniform
 from colloc.ops.transfinite import MAX_MU, transfinite
@@ -21,11 +23,15 @@ __all__ = [
     "KINDS",
     "MAX_M",
     "MAX_MU",
+    "SCHEMES",
+    "ImportanceDraw",
     "activation_formula",
     "adaptive_activation",
     "distance",
     "halton",
     "hammersley",
+    "importance_probabilities",
+    "importance_sample",
     "jet_activation",
     "latin_hypercube",
     "sobol",

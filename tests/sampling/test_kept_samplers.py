@@ -1,0 +1,117 @@
+"""RARD and R3: sets that depend on those before."""
+
+from __future__ import annotations
+
+import colloc as cc
+import pytest
+import torch
+
+F64 = torch.float64
+SQUARE = cc.geometry.Rectangle((0, 0), (1, 1))
+
+
+def left(x):
+    """Large where x_0 is small."""
+    return torch.exp(-10 * x[:, :1])
+
+
+def test_rar_d_adds_points_by_the_residual():
+    options = {"n": 40, "added": 20, "pool": 400, "refresh_every": 5, "seed": 0, "dtype": F64}
+    s = cc.sampling.RARD(SQUARE, left, **options)
+    sets = [s(step) for step in range(15)]
+    assert [len(p) for p in sets] == [40] * 5 + [60] * 5 + [80] * 5
+    assert torch.equal(sets[14].x[:60], sets[9].x)
+    assert float(sets[14].x[40:, 0].mean()) < 0.15 < float(sets[0].x[:, 0].mean())
+    for points in sets:
+        torch.testing.assert_close(points.measure.sum(), torch.tensor(1.0, dtype=F64))
+        torch.testing.assert_close(points.weight, torch.ones_like(points.weight))
+    assert len(sets[14].x.unique(dim=0)) == 80
+
+
+def test_rar_d_stops_growing():
+    s = cc.sampling.RARD(SQUARE, left, 10, added=8, refresh_every=1, most=24, seed=0)
+    assert [len(s(step)) for step in range(4)] == [10, 18, 24, 24]
+
+
+def test_rar_d_draws_by_its_formula():
+    zero = lambda x: (x[:, :1] < 0.5).double()  # noqa: E731
+    s = cc.sampling.RARD(SQUARE, zero, 10, added=50, refresh_every=1, seed=0, dtype=F64)
+    s(0)
+    assert float(s(1).x[10:, 0].max()) < 0.5  # c = 0: none where there is no residual
+    s = cc.sampling.RARD(SQUARE, zero, 10, added=50, refresh_every=1, c=5.0, seed=0, dtype=F64)
+    s(0)
+    assert float(s(1).x[10:, 0].max()) > 0.5
+
+
+def test_r3_retains_what_is_above_the_mean():
+    s = cc.sampling.R3(SQUARE, left, 200, seed=0, dtype=F64)
+    before = s(0)
+    for step in range(1, 6):
+        after = s(step)
+        size = left(before.x)[:, 0]
+        kept = before.x[size > size.mean()]
+        assert torch.equal(after.x[: len(kept)], kept)
+        fresh = after.x[len(kept) :]
+        old = {tuple(row) for row in before.x.tolist()}
+        assert not any(tuple(row) in old for row in fresh.tolist())
+        assert len(after) == 200
+        before = after
+    assert float(before.x[:, 0].mean()) < 0.3
+
+
+def test_r3_releases_what_has_fallen_below_the_mean():
+    where = [0.0]
+    near = lambda x: torch.exp(-40 * (x[:, :1] - where[0]) ** 2)  # noqa: E731
+    s = cc.sampling.R3(SQUARE, near, 300, seed=0, dtype=F64)
+    for step in range(8):
+        gathered = s(step)
+    share = lambda p: float((p.x[:, 0] < 0.3).double().mean())  # noqa: E731
+    assert share(gathered) > 0.6
+    where[0] = 1.0
+    for step in range(8, 16):
+        moved = s(step)
+    assert share(moved) < 0.3
+
+
+def test_r3_with_equal_residuals_is_resampled():
+    s = cc.sampling.R3(SQUARE, lambda x: torch.ones_like(x[:, :1]), 20, seed=0)
+    assert not torch.equal(s(0).x, s(1).x)
+
+
+@pytest.mark.parametrize("make", [cc.sampling.R3, cc.sampling.RARD])
+def test_steps_go_forward_only(make):
+    s = make(SQUARE, left, 20, refresh_every=5, seed=0)
+    points = s(12)
+    assert torch.equal(s(10).x, points.x)  # of the same epoch
+    with pytest.raises(ValueError, match="step: expected one from 10 on"):
+        s(9)
+    assert torch.equal(s(14).x, points.x)  # nothing was lost
+
+
+def test_a_failing_measure_leaves_the_set():
+    broken = [False]
+    measure = lambda x: left(x) * (torch.nan if broken[0] else 1.0)  # noqa: E731
+    s = cc.sampling.RARD(SQUARE, measure, 20, refresh_every=1, seed=0, dtype=F64)
+    s(0)
+    broken[0] = True
+    with pytest.raises(ValueError, match="measure"):
+        s(1)
+    broken[0] = False
+    other = cc.sampling.RARD(SQUARE, measure, 20, refresh_every=1, seed=0, dtype=F64)
+    other(0)
+    assert torch.equal(s(1).x, other(1).x)
+
+
+@pytest.mark.parametrize(
+    "options,text",
+    [
+        ({"added": 0}, "added: expected an integer >= 1"),
+        ({"pool": 5}, "pool: expected at least"),
+        ({"most": 5}, "most: expected an integer >= 20"),
+        ({"k": 0.0}, "k: expected a number > 0"),
+        ({"c": -1.0}, "c: expected a number >= 0"),
+    ],
+)
+def test_wrong_arguments(options, text):
+    with pytest.raises(ValueError, match=text):
+        cc.sampling.RARD(SQUARE, left, 20, **options)
