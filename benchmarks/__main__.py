@@ -15,6 +15,7 @@ from benchmarks.harness import FEWEST_ROUNDS, Comparison, save, table
 NAMES = {
     "halton": "benchmarks.ops.halton",
     "importance": "benchmarks.ops.importance",
+    "sampling": "benchmarks.sampling",
     "adaptive_activation": "benchmarks.ops.adaptive_activation",
     "distance": "benchmarks.ops.distance",
     "step": "benchmarks.step",

@@ -136,3 +136,41 @@ def test_points_of_half_precision_are_refused(dtype):
             call()
     with pytest.raises(ValueError, match=r"points of float32 or float64, got .* Use x.float\(\)"):
         field.to(dtype)(x.to(dtype))
+
+
+def test_a_boundary_over_ranges_of_parameters():
+    square = cc.geometry.Rectangle((0, 0), (1, 1))
+    domain = cc.geometry.ParameterDomain(square, {"k": (1, 2)})
+    walls, wall = domain.boundary["left", "bottom"], domain.boundary["right"]
+    torch.manual_seed(0)
+    net = cc.nn.MLP(3, 1, hidden_features=8, hidden_layers=1).double()
+    field = cc.boundary.Ansatz(
+        net,
+        [
+            cc.boundary.Dirichlet(walls, lambda x: x[:, 2:] ** 2),
+            cc.boundary.Neumann([wall], lambda x: x[:, 2:]),
+        ],
+    )
+    assert field.uncovered == ("top",)
+    points = cc.sampling.Halton(walls, 64, dtype=torch.float64)(0)
+    value = field(points.x, points.piece)
+    torch.testing.assert_close(value, points.x[:, 2:] ** 2, rtol=0, atol=1e-12)
+    points = cc.sampling.Halton(wall, 64, start=1, dtype=torch.float64)(0)  # 0 is a corner
+    slope = cc.jet(field, points.x, 1, piece=points.piece).grad[:, 0]
+    found = (slope * points.normal).sum(1, keepdim=True)
+    torch.testing.assert_close(found, points.x[:, 2:], rtol=0, atol=1e-9)
+    time = cc.geometry.ParameterDomain(cc.geometry.TimeDomain(square, 0, 1), {"k": (1, 2)})
+    started = cc.boundary.Ansatz(
+        cc.nn.MLP(4, 1, hidden_features=8, hidden_layers=1).double(),
+        [cc.boundary.Dirichlet(time.boundary["initial"], lambda x: x[:, 3:])],
+    )
+    points = cc.sampling.Halton(time.boundary["initial"], 32, dtype=torch.float64)(0)
+    torch.testing.assert_close(started(points.x), points.x[:, 3:], rtol=0, atol=1e-12)
+
+
+def test_a_triangle_surface_is_refused():
+    vertices = [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    faces = [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]
+    surface = cc.geometry.TriangleSurface(vertices, faces)
+    with pytest.raises(ValueError, match="part: expected a boundary of plane curves"):
+        cc.boundary.Dirichlet(surface, 0.0)

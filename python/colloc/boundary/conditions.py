@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from colloc._checks import check_float, check_int, describe, fail, fail_type
-from colloc.boundary.faces import places_of
+from colloc.boundary.faces import places_of, without_parameters
 from colloc.jets import Jet, Order, constant, jet
 
 #: A number, a trainable tensor of shape () or (k,), or a function of the points.
@@ -22,7 +22,7 @@ class Condition(nn.Module):
 
     def __init__(self, part: Any, components: int | Sequence[int] | None) -> None:
         super().__init__()
-        self.part = part
+        self.part = part = without_parameters(part)
         self.pieces, self.faces = places_of("part", part)
         self.components = _components(components)
 
@@ -62,6 +62,8 @@ class Dirichlet(Condition):
               :func:`colloc.boundary.solid_distance` knows them;
             * of a :class:`colloc.geometry.TimeDomain` the boundary, walls over time, or
               ``domain.initial``;
+            * any of these over ranges of parameters, see :class:`colloc.geometry.ParameterDomain`
+              (columns behind the coordinates, which data may depend on);
             * a distance function of one's own, ``phi(x, order, wrt)`` to a jet with one output:
               0 on the part, > 0 inside, with the slope 1 on it if a derivative is given there,
               e.g. ``lambda *at: half_space((0, 0, 0), (0, 0, 1), *at)``.

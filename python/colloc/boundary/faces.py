@@ -13,8 +13,9 @@ from torch import Tensor
 from colloc._checks import describe, fail, fail_type
 from colloc.boundary.pieces import Numbering, flat, pieces_of
 from colloc.boundary.solid import initial_distance, solid_distance
-from colloc.geometry.boundary import Boundary
+from colloc.geometry.boundary import Boundary, Part
 from colloc.geometry.curves import Piece
+from colloc.geometry.parameter_domain import ParameterBoundary
 from colloc.geometry.piece_boundary import PieceBoundary
 from colloc.geometry.shape import Shape
 from colloc.geometry.time_domain import TimeBoundary
@@ -101,6 +102,19 @@ class Places(NamedTuple):
     faces: tuple[Face, ...]  # everything else
 
 
+def without_parameters(part: Any) -> Any:
+    """Parts of a boundary over ranges of parameters as those of the boundary itself: a condition
+    holds for all parameters."""
+    if isinstance(part, (list, tuple)):
+        return type(part)(without_parameters(one) for one in part)
+    if not isinstance(part, Boundary):
+        return part
+    parent, numbers = part._parent
+    if not isinstance(parent, ParameterBoundary):
+        return part
+    return parent._walls.part(numbers) if isinstance(part, Part) else parent._walls
+
+
 def places_of(name: str, part: Any) -> Places:
     """The places of a boundary, of a part of one, of a piece, of a function, of a list of those.
 
@@ -168,8 +182,16 @@ def keys_of(part: Any) -> tuple[Any, ...]:
 def _shape_of(boundary: Any) -> Shape:
     """The shape that a boundary belongs to."""
     names = ("_box", "_interval", "_ball", "_solid")
-    found: Shape = next(getattr(boundary, name) for name in names if hasattr(boundary, name))
-    return found
+    for name in names:
+        if hasattr(boundary, name):
+            found: Shape = getattr(boundary, name)
+            return found
+    fail(
+        "part",
+        "a boundary of plane curves, of an interval, or of boxes, balls and their combinations",
+        repr(boundary),
+        "Put such a condition into the loss instead.",
+    )
 
 
 def _size(shape: Any) -> float:
