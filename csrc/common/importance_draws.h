@@ -32,8 +32,11 @@ inline void check_totals(const math::PoolTotals& totals, math::DrawScheme scheme
   STD_TORCH_CHECK(totals.sum > 0.0, "probabilities: expected a sum > 0, got 0.");
   STD_TORCH_CHECK(totals.sum <= math::largest_double,
                   "probabilities: expected a finite sum, got an infinite one.");
-  STD_TORCH_CHECK(totals.area > 0.0 && totals.area <= math::largest_double,
-                  "area: expected a finite sum > 0, got ", totals.area, ".");
+  STD_TORCH_CHECK(totals.largest >= 1e-290 || totals.sum == 0.0,
+                  "probabilities: expected a largest one of 1e-290 or more, got ", totals.largest,
+                  ", which is too near to the smallest number. Divide them by their sum.");
+  STD_TORCH_CHECK(totals.area >= 1e-290 && totals.area <= 1e290,
+                  "area: expected a sum from 1e-290 to 1e290, got ", totals.area, ".");
   STD_TORCH_CHECK(scheme != math::DrawScheme::without_replacement || n <= totals.positive,
                   "n: expected at most ", totals.positive,
                   ", the number of points with a probability > 0, without replacement, got ", n,

@@ -111,6 +111,24 @@ inline math::WeightFormula weight_formula(math::DrawScheme scheme, const math::P
   return {static_cast<double>(n) / totals.area, limit, 1.0};
 }
 
+// Without replacement, draws at equal distances go through the pool in random order: one that is a
+// low-discrepancy sequence has periods of its own, so that every 16th of Halton's points lies in a
+// strip of a sixteenth. Fisher and Yates' shuffle, on the host for the GPU too: bijections that
+// find each place by itself (Feistel networks of a few rounds) are not random enough, and double
+// the variance of a draw of half a pool.
+inline std::vector<int64_t> draw_order(uint64_t seed, int64_t items) {
+  const uint64_t key = math::random_key(seed, 2);
+  std::vector<int64_t> order(items);
+  for (int64_t i = 0; i < items; ++i) {
+    // The upper half of bits (i + 1): below i + 1, and even up to 2^-64 (i + 1).
+    const unsigned __int128 wide = static_cast<unsigned __int128>(math::random_bits(key, i));
+    const auto place = static_cast<int64_t>((wide * static_cast<uint64_t>(i + 1)) >> 64);
+    order[i] = order[place];
+    order[place] = i;
+  }
+  return order;
+}
+
 // Where an item's probability is within rounding of 1, two places can fall into it: the second
 // moves on to the next item of 0 < q < limit that is free, or back where none follows.
 inline void separate(int64_t* index, int64_t count, const double* q, int64_t items, double limit) {

@@ -64,10 +64,10 @@ Pool open_pool(const Tensor& q, const Optional& area) {
 }
 
 // Without replacement: the pool in random order.
-std::vector<double> shuffle(Pool& pool, const math::Shuffle& order) {
+std::vector<double> shuffle(Pool& pool, const std::vector<int64_t>& order) {
   std::vector<double> q(pool.items);
   torch::stable::parallel_for(0, pool.items, 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) q[i] = pool.q[math::shuffled(order, i)];
+    for (int64_t i = begin; i < end; ++i) q[i] = pool.q[order[i]];
   });
   pool.q = q.data();
   return q;
@@ -123,9 +123,9 @@ void sample(Pool& pool, WeightKernel<T> weigh, DrawScheme scheme, int64_t n, uin
             int64_t* index, T* weight) {
   const bool once = scheme == DrawScheme::without_replacement;
   const double* const q = pool.q;
-  const math::Shuffle order = math::draw_order(seed, pool.items);
+  std::vector<int64_t> order;
   std::vector<double> mixed;
-  if (once) mixed = shuffle(pool, order);
+  if (once) mixed = shuffle(pool, order = draw_order(seed, pool.items));
   const Inclusion included = once ? include(pool, n) : Inclusion{no_limit, 0, pool.totals.sum};
   const int64_t drawn = n - included.certain;
   std::vector<int64_t> others(included.certain > 0 ? drawn : 0);
@@ -159,7 +159,7 @@ void sample(Pool& pool, WeightKernel<T> weigh, DrawScheme scheme, int64_t n, uin
   separate(draws.index, drawn, pool.q, pool.items, draws.limit);
   if (included.certain > 0) merge_certain(pool, included.limit, others, index);
   torch::stable::parallel_for(0, n, 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; ++j) index[j] = math::shuffled(order, index[j]);
+    for (int64_t j = begin; j < end; ++j) index[j] = order[index[j]];
     weigh(formula, q, pool.shares, index + begin, end - begin, weight + begin);
   });
 }

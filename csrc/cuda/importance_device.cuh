@@ -50,8 +50,13 @@ class GpuDevice {
   }
 
   template <typename X>
-  void save(const std::vector<X>& values, X* to) {
+  void upload(const std::vector<X>& values, X* to) {
     copy(to, values.data(), values.size() * sizeof(X), cudaMemcpyHostToDevice);
+  }
+
+  template <typename X>
+  void save(const std::vector<X>& values, X* to) {
+    upload(values, to);
   }
 
  private:

@@ -40,7 +40,8 @@ struct MeasureBody {
     const double raised = rows.power == 1.0
                               ? m * units.measure
                               : math::nonnegative_power(m * units.measure, rows.power);
-    const double product = raised * units.powered * a;
+    // A point without a share may have overflown in units made for the others.
+    const double product = a > 0.0 ? raised * units.powered * a : 0.0;
     rows.out[i] = product;
     const bool bad = !math::finite_nonnegative(m), bad_area = !math::finite_nonnegative(a);
     return {product,

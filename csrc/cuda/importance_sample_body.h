@@ -52,14 +52,14 @@ struct CertainBody {
 
 // The pool in random order.
 struct ShuffleBody {
-  math::Shuffle order;
+  const int64_t* order;
   const double* q;
   int64_t items;
   double* mixed;
 
   COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
     for (int64_t i = thread.global; i < items; i += thread.total) {
-      mixed[i] = q[math::shuffled(order, i)];
+      mixed[i] = q[order[i]];
     }
   }
 
@@ -68,13 +68,13 @@ struct ShuffleBody {
 
 // From places in that order to items.
 struct ItemBody {
-  math::Shuffle order;
+  const int64_t* order;
   int64_t n;
   int64_t* index;
 
   COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
     for (int64_t j = thread.global; j < n; j += thread.total) {
-      index[j] = math::shuffled(order, index[j]);
+      index[j] = order[index[j]];
     }
   }
 
@@ -251,7 +251,7 @@ struct SampleArrays {
 
 // `device` has what differs between a GPU and the host: run(body), take<X>(count) for memory that
 // lives until the end, fetch(pointer) -> the value there, load(pointer, count) -> a vector of a
-// copy, and save(vector, pointer).
+// copy, upload(vector, pointer) and, for a repair, save(vector, pointer).
 template <typename Device>
 Inclusion include(Device& device, const double* q, int64_t items, const math::PoolTotals& totals,
                   int64_t n) {
@@ -299,9 +299,11 @@ void sample_bodies(const SampleArrays<T>& s, Device& device, const Check& check)
   if (s.n == 0) return;
 
   const bool once = s.scheme == DrawScheme::without_replacement;
-  const math::Shuffle order = math::draw_order(s.seed, s.items);
+  int64_t* order = nullptr;
   const double* q = s.q;
   if (once) {
+    order = device.template take<int64_t>(s.items);
+    device.upload(draw_order(s.seed, s.items), order);
     auto* mixed = device.template take<double>(s.items);
     run(ShuffleBody{order, s.q, s.items, mixed});
     q = mixed;

@@ -183,9 +183,14 @@ class HostDevice {
   }
 
   template <typename X>
+  void upload(const std::vector<X>& values, X* to) {
+    std::copy(values.begin(), values.end(), to);
+  }
+
+  template <typename X>
   void save(const std::vector<X>& values, X* to) {
     ++saves;
-    std::copy(values.begin(), values.end(), to);
+    upload(values, to);
   }
 
   void check_guards() const {

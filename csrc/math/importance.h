@@ -136,13 +136,6 @@ struct DrawKeys {
 
 COLLOC_HD DrawKeys draw_keys(uint64_t seed) { return {random_key(seed, 0), random_key(seed, 1)}; }
 
-// Without replacement, draws at equal distances go through the pool in random order: one that is a
-// low-discrepancy sequence has periods of its own, so that every 16th of Halton's points lies in a
-// strip of a sixteenth.
-COLLOC_HD Shuffle draw_order(uint64_t seed, int64_t items) {
-  return make_shuffle(random_key(seed, 2), items);
-}
-
 // The time of block b of n draws; of the time from the last draw to arrival n + 1 for b = blocks.
 COLLOC_HD double block_time(DrawKeys keys, int64_t b, int64_t n) {
   const int64_t left = n - b * draw_block;

@@ -34,35 +34,6 @@ COLLOC_HD double random_unit(uint64_t key, uint64_t counter) {
   return bits_as<double>(mantissa | 0x3ff0000000000000ull) - (1.0 - 1.1102230246251565e-16);
 }
 
-// A random permutation of 0 .. count-1, item by item: four rounds of a Feistel network on the
-// fewest bits, an even number, that hold count, repeated until the result is below it (Black and
-// Rogaway, CT-RSA 2002).
-struct Shuffle {
-  uint64_t key, count;
-  int half;  // bits
-};
-
-COLLOC_HD Shuffle make_shuffle(uint64_t key, int64_t count) {
-  Shuffle s{key, static_cast<uint64_t>(count), 0};
-  while (s.half < 31 && (uint64_t(1) << (2 * s.half)) < s.count) ++s.half;
-  return s;
-}
-
-COLLOC_HD int64_t shuffled(const Shuffle& s, int64_t item) {
-  const uint64_t mask = (uint64_t(1) << s.half) - 1;
-  uint64_t i = static_cast<uint64_t>(item);
-  do {
-    uint64_t left = i >> s.half, right = i & mask;
-    for (uint64_t round = 0; round < 4; ++round) {
-      const uint64_t next = left ^ (random_bits(s.key + round, right) & mask);
-      left = right;
-      right = next;
-    }
-    i = left << s.half | right;
-  } while (i >= s.count);
-  return static_cast<int64_t>(i);
-}
-
 // Exponential of mean 1.
 COLLOC_HD double random_exponential(uint64_t key, uint64_t counter) {
   return -log_normal(random_unit(key, counter));

@@ -282,3 +282,13 @@ def test_compiles():
     rows[3] = float("nan")
     with pytest.raises(RuntimeError, match="measure: expected rows of finite numbers, got 1 of 50"):
         compiled(rows, area)
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": True}, {"power": 0.5}, {"power": 2.0}])
+def test_huge_measures_without_area_do_not_matter(options):
+    measure = torch.tensor([[1e300], [1e-300], [2e-300]], dtype=torch.float64)
+    area = torch.tensor([0.0, 1, 1])
+    q = cc.ops.importance_probabilities(measure, area, **options)[:, 0]
+    ratio = 2 ** options.get("power", 1.0)
+    expected = torch.tensor([0, 1 / (1 + ratio), ratio / (1 + ratio)], dtype=torch.float64)
+    torch.testing.assert_close(q, expected)

@@ -98,21 +98,17 @@ def gamma(shape, seed, counter):
 
 
 def order(size, seed):
-    """The op's random order of a pool, (size,): four Feistel rounds, walked until below size."""
+    """The op's random order of a pool, (size,): Fisher and Yates' shuffle from inside out."""
     key = mix(mix(np.uint64(seed % 2**64)) + np.uint64(2))
-    half = next(h for h in range(32) if 4**h >= size)
-    mask = np.uint64(2**half - 1)
-    found = np.arange(size, dtype=np.uint64)
-    active = np.ones(size, bool)
-    while active.any():
-        left, right = found[active] >> np.uint64(half), found[active] & mask
-        with np.errstate(over="ignore"):
-            for k in range(4):
-                bits = mix(key + np.uint64(k) + right * np.uint64(0x9E3779B97F4A7C15))
-                left, right = right, left ^ (bits & mask)
-        found[active] = (left << np.uint64(half)) | right
-        active = found >= size
-    return torch.from_numpy(found.astype(np.int64))
+    with np.errstate(over="ignore"):
+        counters = np.arange(size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        bits = mix(key + counters).tolist()
+    found = [0] * size
+    for i in range(size):
+        place = bits[i] * (i + 1) >> 64
+        found[i] = found[place]
+        found[place] = i
+    return torch.tensor(found)
 
 
 def places(scheme, n, seed):

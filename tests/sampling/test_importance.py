@@ -269,10 +269,38 @@ def test_a_state_of_other_settings_is_refused():
     state = s.state_dict()
     with pytest.raises(ValueError, match=r"state\['floor'\]: expected 0.5, got 0.001"):
         sampler(floor=0.5).load_state_dict(state)
-    with pytest.raises(ValueError, match=r"state\['scheme'\]: expected 'rad', got 'importance'"):
+    with pytest.raises(ValueError, match=r"state\['sampler'\]: expected 'rad', got 'importance'"):
         sampler(cc.sampling.RAD).load_state_dict(state)
     with pytest.raises(RuntimeError, match="call it once"):
         sampler().probabilities
+
+
+def test_slices_are_samples_of_the_whole():
+    """Draws come in random order: any part of the points stands for all."""
+    for method in ("hammersley", "halton"):
+        s = sampler(measure=lambda x: torch.ones_like(x[:, :1]), method=method)
+        firsts = torch.stack(
+            [(p.weight * p.x[:, :1]).mean() for p in (s(k)[:32] for k in range(99))]
+        )
+        assert abs(firsts.mean() - 1.0) < 4 * firsts.std() / 99**0.5
+    assert len(s(0)[:0].weight) == 0
+
+
+def test_a_cloud_over_parameters():
+    cloud = cc.geometry.PointCloud(torch.rand(30, 2, dtype=F64))
+    domain = cc.geometry.ParameterDomain(cloud, {"k": (1, 2)})
+    points = cc.sampling.ImportanceSampler(domain, peak, 20, seed=0, dtype=F64)(0)
+    assert points.x.shape == (20, 3)
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    s = sampler()
+    before = s(0)
+    state = s.state_dict()
+    for q in ("x", torch.ones(3, 1, dtype=F64), torch.full((512, 1), torch.nan, dtype=F64)):
+        with pytest.raises(ValueError, match=r"state\['probabilities'\]"):
+            s.load_state_dict({**state, "probabilities": q})
+        assert torch.equal(s(0).x, before.x)
 
 
 def test_a_measure_that_is_not_differentiable_by_grad_mode_leaves_no_graph():

@@ -115,3 +115,104 @@ def test_a_failing_measure_leaves_the_set():
 def test_wrong_arguments(options, text):
     with pytest.raises(ValueError, match=text):
         cc.sampling.RARD(SQUARE, left, 20, **options)
+
+
+@pytest.mark.parametrize("make", [cc.sampling.R3, cc.sampling.RARD])
+def test_shapes_of_different_sizes_keep_their_shares(make):
+    """The mean of x over intervals (0, r), r from 0.1 to 2: (integral of r^2 / 2) / (of r)."""
+    shape = lambda p: cc.geometry.Interval(0, p["r"])  # noqa: E731
+    flat = lambda x: torch.ones_like(x[:, :1])  # noqa: E731
+    n, ranges = 2000, {"r": (0.1, 2.0)}
+    s = make(shape, flat, n, parameters=ranges, refresh_every=1, seed=0, dtype=F64)
+    for step in range(3):
+        points = s(step)
+    mean = (points.weight * points.x[:, :1]).mean()
+    exact = (2**3 - 0.1**3) / 6 / ((2**2 - 0.1**2) / 2)
+    assert abs(mean - exact) < 0.05
+    assert points.whole == pytest.approx((2**2 - 0.1**2) / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -1.0])
+@pytest.mark.parametrize("make", [cc.sampling.R3, cc.sampling.RARD])
+def test_a_measure_that_is_none_is_refused(make, value):
+    def measure(x):
+        found = torch.ones_like(x[:, :1])
+        found[2] = value
+        return found
+
+    s = make(SQUARE, measure, 20, refresh_every=1, seed=0)
+    s(0)
+    with pytest.raises(ValueError, match=r"measure: expected finite numbers >= 0, got 1 .*2"):
+        s(1)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e30, 1e-30])
+def test_units_of_the_residual_do_not_matter(factor):
+    class Rows:
+        def rows(self, x):
+            return x * factor
+
+    one, two = (cc.sampling.R3(SQUARE, m, 64, seed=0) for m in (Rows(), lambda x: x.norm(dim=1)))
+    for step in range(3):
+        assert torch.equal(one(step).x, two(step).x)
+
+
+@pytest.mark.parametrize("make", [cc.sampling.R3, cc.sampling.RARD, cc.sampling.RAD])
+def test_what_is_done_to_points_does_not_reach_the_sampler(make):
+    one, two = (make(SQUARE, left, 20, refresh_every=2, seed=0) for _ in range(2))
+    points, _, _ = one(0), two(0), two(2)
+    points.x.requires_grad_(True).sum().backward()
+    with torch.no_grad():
+        points.x.fill_(7.0)
+    with torch.inference_mode():
+        one(1)
+        one(2)
+    for step in (3, 4):
+        assert torch.equal(one(step).x, two(step).x)
+        assert not one(step).x.requires_grad and not one(step).x.is_inference()
+
+
+def test_a_measure_that_writes_to_its_points_harms_none():
+    cloud = cc.geometry.PointCloud(torch.rand(50, 2))
+    before = cloud.all().x.clone()
+    for make in (cc.sampling.R3, cc.sampling.RARD, cc.sampling.ImportanceSampler):
+        for shape in (SQUARE, cloud):
+            s = make(shape, lambda x: x.mul_(100)[:, :1], 16, refresh_every=1, seed=0)
+            s(0)
+            assert float(s(1).x.max()) <= 1.0
+    assert torch.equal(cloud.all().x, before)
+
+
+def test_residuals_at_a_few_points_alone():
+    few = lambda x: (x[:, :1] < 0.01).double()  # noqa: E731
+    s = cc.sampling.RARD(SQUARE, few, 20, added=50, refresh_every=1, seed=0, dtype=F64)
+    s(0)
+    points = s(1)
+    assert 20 < len(points) < 70 and float(points.x[20:, 0].max()) < 0.01
+
+
+@pytest.mark.parametrize("make", [cc.sampling.R3, cc.sampling.RARD])
+def test_a_state_that_does_not_fit_changes_nothing(make):
+    s = make(SQUARE, left, 20, refresh_every=1, seed=0)
+    s(0)
+    before = s(1)
+    state = s.state_dict()
+    broken = [
+        {**state, "stretch": "x"},
+        {**state, "epoch": -3},
+        {**state, "seed": "x"},
+        {**state, "points": {"x": 1}},
+        {**state, "points": {**state["points"], "x": torch.zeros(20, 3)}},
+        {**state, "points": {**state["points"], "measure": torch.zeros(3, 1)}},
+        {k: v for k, v in state.items() if k != "points"},
+    ]
+    for one in broken:
+        with pytest.raises((ValueError, TypeError), match="state"):
+            s.load_state_dict(one)
+        assert torch.equal(s(1).x, before.x)
+    assert torch.equal(s(2).x, s(2).x)
+
+
+def test_hammersley_sets_would_repeat():
+    with pytest.raises(ValueError, match="method: expected a method that gives other points"):
+        cc.sampling.R3(SQUARE, left, 20, method="hammersley")

@@ -68,6 +68,9 @@ def test_weights_of_points():
     assert half.whole == 2.0
     torch.testing.assert_close(half.weight, drawn.weight[::2])
     assert drawn[measure[:, 0] > 4].whole is None
+    for index in (torch.tensor([3, 1, 0]), [3, 1, 0]):
+        assert drawn[index].whole == 1.5
+        torch.testing.assert_close(drawn[index].weight, drawn.weight[[3, 1, 0]])
     assert drawn.to(dtype=torch.float32).whole == 4.0
     term = cc.Term("t", lambda x: x[:, :1], drawn, lambda u, x: u.value, order=0)
     expected = (measure * points.x[:, :1] ** 2).sum() / 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import colloc as cc
 import pytest
@@ -263,3 +264,20 @@ def test_point_clouds_and_parameters():
     assert points.x.shape == (30, 3) and points.measure.sum().item() == pytest.approx(2.0)
     assert bool(((points.x[:, 2] >= 1) & (points.x[:, 2] <= 3)).all())
     assert torch.equal(points.x[:, 2], 1 + 2 * cc.sampling.halton(30, 2, 30, dtype=F64)[:, 1])
+
+
+def test_steps_from_several_threads_use_no_index_twice():
+    disk = cc.geometry.Disk((0, 0), 1)
+    alone = cc.sampling.Halton(disk, 500)
+    expected = [alone(step).x for step in range(12)]
+    shared = cc.sampling.Halton(disk, 500)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda step: shared(step).x, [11, 6, 7, 8, 9, 10, 5, 4, 3, 2, 1, 0]))
+    for step, x in zip([11, 6, 7, 8, 9, 10, 5, 4, 3, 2, 1, 0], found, strict=True):
+        assert torch.equal(x, expected[step])
+
+
+def test_a_step_far_beyond_is_refused():
+    with pytest.raises(ValueError, match="step: expected at most 100001, got 1000000000"):
+        cc.sampling.Halton(cc.geometry.Disk((0, 0), 1), 64)(10**9)
+    assert len(cc.sampling.Halton(cc.geometry.Rectangle((0, 0), (1, 1)), 64)(10**9)) == 64

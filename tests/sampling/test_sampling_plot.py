@@ -63,3 +63,14 @@ def test_other_axes_steps_and_titles():
         cc.sampling.plot(3)
     with pytest.raises(TypeError, match="title: expected"):
         s.plot(title=3)
+
+
+def test_a_picture_does_not_move_the_sampler():
+    s = cc.sampling.ImportanceSampler(SQUARE, measure, 50, pool=300, refresh_every=10, seed=0)
+    s(25)
+    before = s(26).x
+    s.plot()
+    s.plot(step=29)
+    with pytest.raises(ValueError, match="step: expected one from 20 to 29, got 3"):
+        s.plot(step=3)
+    assert torch.equal(s(26).x, before)

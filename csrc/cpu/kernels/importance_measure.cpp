@@ -158,7 +158,8 @@ math::MeasureTotals measure(const MeasureRows<T>& rows, int64_t begin, int64_t e
       double area = 0.0;
 #pragma omp simd reduction(+ : weighted, area)
       for (int64_t i = 0; i < count; ++i) {
-        const double product = m[i] * a[i];
+        // A point without a share may have overflown in units made for the others.
+        const double product = a[i] > 0.0 ? m[i] * a[i] : 0.0;
         out[i] = product;
         weighted += product;
         area += a[i];

@@ -54,7 +54,7 @@ class PointCloud:
         normal: Tensor | None = None,
         distance: Tensor | None = None,
     ) -> None:
-        self._x = check_points("x", x).detach()
+        self._x = check_points("x", x).detach().clone()  # the caller may write to it
         n, dim = self._x.shape
         if n == 0 or dim == 0:
             fail("x", "at least one point with at least one coordinate", x)

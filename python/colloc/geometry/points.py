@@ -16,8 +16,9 @@ class Points:
 
     ``points[mask]``, ``points[a:b]`` and ``points[indices]`` select points; masks and indices
     are one-dimensional. Their measure is kept as it is: the shares of a part sum to about the
-    part's measure. ``whole`` shrinks with the number of points of a slice and is dropped by a
-    mask or indices, whose choice may depend on the points.
+    part's measure. ``whole`` shrinks with the number of points of a slice or of indices, which are
+    taken for a choice without regard to the points, as of a mini-batch; a mask, taken for a choice
+    by the points, drops it: their mean is then one over the part that it picks.
     """
 
     x: Tensor
@@ -41,7 +42,7 @@ class Points:
         """Each point's measure in terms of an even share, (N, 1): 1 for points that were spread
         evenly, f / q for importance sampling. ``(points.weight * loss).mean()`` estimates the
         mean of a loss (N, 1) over the shape."""
-        if self.whole is None:
+        if self.whole is None or len(self) == 0:
             return self.measure / self.measure.mean()
         return self.measure * (len(self) / self.whole)
 
@@ -59,7 +60,10 @@ class Points:
             fail("points[...]", "a one-dimensional mask or index tensor", index, fix)
         x = self.x[index]
         whole = None
-        if self.whole is not None and isinstance(index, slice):
+        is_mask = isinstance(index, Tensor) and index.dtype == torch.bool
+        if isinstance(index, list):
+            is_mask = any(isinstance(one, bool) for one in index)
+        if self.whole is not None and not is_mask:
             whole = self.whole * x.shape[0] / max(len(self), 1)
         return replace(
             self,
@@ -69,6 +73,17 @@ class Points:
             distance=self.distance[index],
             piece=None if self.piece is None else self.piece[index],
             whole=whole,
+        )
+
+    def clone(self) -> Points:
+        """The same points in tensors of their own."""
+        return replace(
+            self,
+            x=self.x.clone(),
+            normal=None if self.normal is None else self.normal.clone(),
+            measure=self.measure.clone(),
+            distance=self.distance.clone(),
+            piece=None if self.piece is None else self.piece.clone(),
         )
 
     def to(

@@ -92,8 +92,8 @@ def importance_probabilities(
         q, uniform = _op(measure, area, bool(norm), power, floor, relative_floor)
     if not torch.compiler.is_compiling() and q.device.type != "meta" and _true(uniform):
         warnings.warn(
-            "importance_probabilities: all measures are 0, so the points are drawn by their area. "
-            "Give a floor > 0 if that is meant.",
+            "importance_probabilities: all measures are 0 where there is area, so that the points "
+            "are drawn by their area.",
             stacklevel=2,
         )
     return q.unsqueeze(1) if measure.ndim == 2 else q
@@ -164,5 +164,5 @@ def entries_refused() -> Iterator[None]:
 _FIXES = {
     "measure": " Look where the residual or derivative is not finite, and take norms or absolute "
     "values of what has a sign.",
-    "n": " Draw fewer points, or give a floor > 0.",
+    "n": " Draw fewer points, or give all some probability.",
 }

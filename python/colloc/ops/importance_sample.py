@@ -76,7 +76,8 @@ def importance_sample(
         probabilities: (N,) or (N, 1), >= 0, float32 or float64; they are divided by their sum.
             Those of :func:`colloc.ops.importance_probabilities`.
         n: number of draws, >= 0.
-        area: the points' shares, (N,) or (N, 1), >= 0 with a sum > 0; None: equal ones.
+        area: the points' shares, the same as for the probabilities, (N,) or (N, 1), >= 0 with a sum
+            from 1e-290 to 1e290; None: equal ones.
         scheme: one of the three above.
         seed: None draws one from torch's global generator (the CPU's).
         dtype: of the weights, float32 or float64. None: that of area, else torch's default dtype.
@@ -87,7 +88,8 @@ def importance_sample(
     Raises:
         ValueError: no points; shapes that do not fit; a number out of range; entries that are NaN,
             infinite or negative (their number and the first index are named); nothing but
-            zeros; without replacement, an n above the number of points with a probability > 0.
+            zeros, or nothing above 1e-290; without replacement, an n above the number of points
+            with a probability > 0.
             Under ``torch.compile`` entries are refused by a RuntimeError with the same words.
         TypeError: an argument of another type.
         RuntimeError: a device without kernels.

@@ -42,16 +42,21 @@ class AdaptiveSampler(ABC):
     """Points that follow the field: every ``refresh_every`` steps a pool is looked at anew.
 
     Epoch e of a sampler is the steps from ``e refresh_every`` on. At its first call within an
-    epoch the sampler takes the next stretch of the pool's sequence, evaluates the measure there
-    without gradients, and keeps what follows from it; a call with another step of that epoch
-    evaluates nothing.
+    epoch the sampler takes the next stretch of the pool's sequence, evaluates the measure there,
+    and keeps what follows from it; a call with another step of that epoch evaluates nothing. The
+    measure is evaluated under ``torch.no_grad()`` (one that differentiates by autograd itself has
+    to enable gradients for that) and with its modules as they stand: a batch normalisation in
+    training mode would count the pool in.
 
     With several processes the pool is shared out, each evaluates its part of it, and every
     rank returns its share of the points, number r, r + R, ...: together they are the points of
-    a single process.
+    a single process, and a mean of the ranks' gradients is that of its loss.
+
+    To go on after a restart keep ``sampler.state_dict()`` beside those of the network and the
+    optimiser, and the step; load all of them before the next call.
     """
 
-    #: The name of the scheme in ``state_dict``.
+    #: The sampler's name in ``state_dict``.
     _scheme: str
     #: What a scheme's state holds besides.
     _extras: tuple[str, ...] = ()
@@ -141,6 +146,11 @@ class AdaptiveSampler(ABC):
                 a value that is NaN, infinite or negative.
         """
         step = check_int("step", step, minimum=0)
+        # What is kept would else be of no use outside of torch.inference_mode().
+        with torch.inference_mode(False), torch.no_grad():
+            return self._at(step)
+
+    def _at(self, step: int) -> Points:
         epoch = step // self._refresh_every
         rank, world_size = process(self._n, self._rank, self._world_size)
         if world_size > 1 and self._has_own_seed:
@@ -166,7 +176,8 @@ class AdaptiveSampler(ABC):
         shared = world_size > 1 and self._rank is None  # those of torch.distributed
         mine = x[rank::world_size] if shared else x
         with torch.no_grad():
-            values = torch.cat([self._one_chunk(part) for part in mine.split(_CHUNK)])
+            # Copies: a measure may write to its x.
+            values = torch.cat([self._one_chunk(part.clone()) for part in mine.split(_CHUNK)])
         of_rows = isinstance(self._measure, HasRows)
         if not shared:
             return values, of_rows
@@ -175,9 +186,17 @@ class AdaptiveSampler(ABC):
         return _gathered(values, x.shape[0], world_size), False
 
     def sizes(self, x: Tensor) -> Tensor:
-        """The measure at x (N, d) as numbers, (N,)."""
+        """The measure at x (N, d) as numbers, (N,) float64, refused as at a draw."""
         values, of_rows = self.evaluate(x)
-        return torch.linalg.vector_norm(values, dim=1) if of_rows else values[:, 0]
+        values = values.double()
+        size = torch.linalg.vector_norm(values, dim=1) if of_rows else values[:, 0]
+        bad = ~(size.isfinite() & (size >= 0))
+        count = int(bad.sum())
+        if count:
+            first = int(bad.nonzero()[0])
+            got = f"{count} of {len(size)} that are not, the first of them number {first}"
+            fail("measure", "finite numbers >= 0", got)
+        return size
 
     def _one_chunk(self, x: Tensor) -> Tensor:
         if isinstance(self._measure, HasRows):
@@ -201,7 +220,7 @@ class AdaptiveSampler(ABC):
     def _settings(self) -> dict[str, Any]:
         """What a state must have been saved with."""
         return {
-            "scheme": self._scheme,
+            "sampler": self._scheme,
             "n": self._n,
             "refresh_every": self._refresh_every,
         }
@@ -231,9 +250,18 @@ class AdaptiveSampler(ABC):
         for name, value in wanted.items():
             if state[name] != value:
                 fail(f"state[{name!r}]", repr(value), repr(state[name]), fix)
+        seed = check_int("state['seed']", state["seed"], -(2**63), 2**63 - 1)
+        epoch = state["epoch"]
+        if epoch is not None:
+            epoch = check_int("state['epoch']", epoch, minimum=0)
+        self._check_extras(state)
+        # Everything is looked at before anything is taken over.
         self._pools.load_state_dict(state["pools"])
-        self._epoch, self._seed = state["epoch"], state["seed"]
-        self._has_own_seed = False
+        self._epoch, self._seed, self._has_own_seed = epoch, seed, False
+
+    @abstractmethod
+    def _check_extras(self, state: Mapping[str, Any]) -> None:
+        """Refuse what a scheme's state holds besides, where it does not fit."""
 
     def plot(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Any:
         """The points over what they were drawn by: :func:`colloc.sampling.plot`.
@@ -247,7 +275,7 @@ class AdaptiveSampler(ABC):
         return plot(self, path, **options)
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{k}={v!r}" for k, v in self._settings().items() if k != "scheme")
+        settings = ", ".join(f"{k}={v!r}" for k, v in self._settings().items() if k != "sampler")
         return f"{type(self).__name__}({self.shape!r}, {settings}, seed={self._seed})"
 
 

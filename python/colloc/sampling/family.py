@@ -100,7 +100,7 @@ class Family:
             at = points.next_start
             parts.append(points)
         share = volume(self._ranges) / self._groups
-        sizes = torch.tensor([len(points) for points in parts])
+        sizes = torch.tensor([len(points) for points in parts], device="cpu")
         x = torch.cat([points.x for points in parts])
         columns = values.to(x.device).repeat_interleave(sizes.to(x.device), dim=0)
         normal = piece = None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from colloc._checks import check_choice, check_float, check_int, fail
+from colloc._checks import check_choice, check_float, check_int, describe, fail
 from colloc.geometry import PointCloud, Points
 from colloc.ops import importance_probabilities, importance_sample
 from colloc.ops.importance_sample import SCHEMES
@@ -93,9 +93,10 @@ class ImportanceSampler(AdaptiveSampler):
         world_size: int | None = None,
     ) -> None:
         n = check_int("n", n, minimum=1)
-        self._whole_cloud = pool is None and parameters is None and isinstance(shape, PointCloud)
+        plain = isinstance(shape, PointCloud) and not shape.parameters and parameters is None
+        self._whole_cloud = pool is None and plain
         if pool is None:
-            pool = len(shape) if isinstance(shape, PointCloud) else 16 * n
+            pool = len(shape) if self._whole_cloud else 16 * n
         super().__init__(
             shape, measure, n, pool, refresh_every, method=method, seed=seed,
             parameters=parameters, dtype=dtype, device=device, rank=rank, world_size=world_size,
@@ -150,7 +151,7 @@ class ImportanceSampler(AdaptiveSampler):
             return self._drawn(step)
         if self._kept is None:
             self._kept = self._drawn(step // self._refresh_every)
-        return self._kept
+        return self._kept.clone()
 
     def _drawn(self, number: int) -> Points:
         pool, n = self.pool, self._n
@@ -158,6 +159,10 @@ class ImportanceSampler(AdaptiveSampler):
             self.probabilities, n, pool.measure, self._draw, seed=mixed(self._seed, number),
             dtype=pool.measure.dtype,
         )  # fmt: skip
+        # In random order: a slice of the points, or a rank's share, is a sample of them all.
+        generator = torch.Generator().manual_seed(mixed(self._seed, -1 - number))
+        order = torch.randperm(n, generator=generator, device="cpu").to(index.device)
+        index, weight = index[order], weight[order]
         drawn = pool[index]
         share = self._whole / n
         measure = share * weight if self._weighted else torch.full_like(weight, share)
@@ -166,7 +171,7 @@ class ImportanceSampler(AdaptiveSampler):
     def _settings(self) -> dict[str, Any]:
         own = {
             "floor": self._floor,
-            "draw": self._draw,
+            "scheme": self._draw,
             "power": self._power,
             "weighted": self._weighted,
             "redraw": self._redraw,
@@ -176,6 +181,16 @@ class ImportanceSampler(AdaptiveSampler):
     def state_dict(self) -> dict[str, Any]:
         """The pool's probabilities, and where its sequence stands."""
         return {**super().state_dict(), "probabilities": self._probabilities}
+
+    def _check_extras(self, state: Mapping[str, Any]) -> None:
+        q, pool = state["probabilities"], self._pools.n
+        if q is None and state["epoch"] is None:
+            return
+        wanted = f"probabilities ({pool}, 1) in float64, finite and >= 0"
+        if not isinstance(q, Tensor) or q.dtype != torch.float64 or q.shape != (pool, 1):
+            fail("state['probabilities']", wanted, describe(q))
+        if not bool((q.isfinite() & (q >= 0)).all()):
+            fail("state['probabilities']", wanted, "others")
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """As of the other samplers."""

@@ -49,6 +49,8 @@ class DerivativeNorm:
             orders: tuple[Order, ...] = (0, 1, 2, 3)
             self._order = orders[highest]
         if outputs is not None:
+            if isinstance(outputs, str) or not isinstance(outputs, Sequence):
+                fail_type("outputs", "a list of outputs", describe(outputs))
             outputs = [check_int("outputs", k, minimum=0) for k in outputs]
             if not outputs:
                 fail("outputs", "at least one output", "none")

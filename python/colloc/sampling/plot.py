@@ -33,7 +33,8 @@ def plot(
     Args:
         sampler: any sampler of ``colloc.sampling``, or :class:`colloc.geometry.Points`.
         path: where to write the picture (.png, .pdf, .svg).
-        step: whose points; None: those of the last refresh, or 0.
+        step: whose points; None: those of the last refresh, or 0. Of samplers that follow the
+            field a step since their last refresh, if they have been called.
         axes: the two coordinates to show; None: the first two, or all of three.
         title: a line above the picture; None: what is shown.
 
@@ -77,9 +78,13 @@ def _shown(sampler: Any, step: int | None) -> tuple[Points, Tensor | None, Tenso
         return sampler, None, None
     if not callable(sampler):
         fail_type("sampler", "a sampler of colloc.sampling, or Points", describe(sampler))
+    epoch = getattr(sampler, "epoch", None)
     if step is None:
-        epoch = getattr(sampler, "epoch", None)
         step = 0 if epoch is None else epoch * sampler.refresh_every
+    elif epoch is not None and check_int("step", step) // sampler.refresh_every != epoch:
+        first = epoch * sampler.refresh_every
+        fail("step", f"one from {first} to {first + sampler.refresh_every - 1}", str(step),
+             "Another one would make the sampler look at the field anew.")  # fmt: skip
     points = sampler(step)
     if not hasattr(sampler, "probabilities"):
         return points, None, None
@@ -132,7 +137,7 @@ def _similar(x: Tensor, axes: tuple[int, ...]) -> bool:
     if len(x) < 2:
         return False
     one, two = ((x[:, k].max() - x[:, k].min()).clamp(min=1e-30) for k in axes)
-    return bool(0.25 < one / two < 4)
+    return bool(1 / 8 < one / two < 8)
 
 
 def _thinned(values: Tensor, most: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from colloc.geometry import Points
 from colloc.sampling.adaptive import Measure
-from colloc.sampling.growing import KeptSampler
+from colloc.sampling.growing import KeptSampler, joined
 
 
 class R3(KeptSampler):
@@ -57,12 +57,11 @@ class R3(KeptSampler):
             parameters=parameters, dtype=dtype, device=device, rank=rank, world_size=world_size,
         )  # fmt: skip
 
-    def _advance(self, points: Points | None) -> Points:
-        fresh = self._next_stretch()
+    def _advance(self, points: Points | None, fresh: Points) -> Points:
         if points is None:
-            return self._join(fresh)
+            return fresh
         size = self.sizes(points.x)
         retained = (size > size.mean()).nonzero()[:, 0]
         if not 0 < len(retained) < self._n:  # of equal residuals none is above their mean
-            return self._join(fresh)
-        return self._join(points[retained], fresh[: self._n - len(retained)])
+            return fresh
+        return joined([points[retained], self._some(fresh, self._n - len(retained))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from colloc.geometry import Points
 from colloc.ops import importance_probabilities, importance_sample
 from colloc.ops.sequences import mixed
 from colloc.sampling.adaptive import Measure
-from colloc.sampling.growing import KeptSampler
+from colloc.sampling.growing import KeptSampler, joined
 
 
 class RARD(KeptSampler):
@@ -23,7 +24,8 @@ class RARD(KeptSampler):
 
         q_i proportional to |r_i|^k / mean |r|^k + c,
 
-    and join the others. No point carries a weight. Source: Wu, Zhu, Tan, Kartha and Lu,
+    and join the others (fewer where the residual is 0 at all but a few). No point carries a
+    weight. Source: Wu, Zhu, Tan, Kartha and Lu,
     Computer Methods in Applied Mechanics and Engineering 403 (2023) 115671, algorithm 3.
 
     Args:
@@ -79,20 +81,21 @@ class RARD(KeptSampler):
         self._c = check_float("c", c, nonnegative=True)
         self._most = None if most is None else check_int("most", most, minimum=n)
 
-    def _advance(self, points: Points | None) -> Points:
+    def _advance(self, points: Points | None, fresh: Points) -> Points:
         if points is None:
-            return self._join(self._next_stretch()[: self._n])
+            return self._some(fresh, self._n)
         added = self._added if self._most is None else min(self._added, self._most - len(points))
         if added <= 0:
             return points
-        pool = self._next_stretch()
-        values, of_rows = self.evaluate(pool.x)
+        values, of_rows = self.evaluate(fresh.x)
         q = importance_probabilities(
-            values, pool.measure, norm=of_rows, power=self._k, relative_floor=self._c
+            values, fresh.measure, norm=of_rows, power=self._k, relative_floor=self._c
         )
+        added = min(added, int((q > 0).sum()))  # elsewhere there is nothing to learn
         seed = mixed(self._seed, self._stretch)
-        index = importance_sample(q, added, scheme="without_replacement", seed=seed).index
-        return self._join(points, pool[index])
+        drawn = fresh[importance_sample(q, added, scheme="without_replacement", seed=seed).index]
+        # They came in proportion to their shares, and so count alike.
+        return joined([points, replace(drawn, measure=torch.ones_like(drawn.measure))])
 
     def _settings(self) -> dict[str, Any]:
         own = {"added": self._added, "k": self._k, "c": self._c, "most": self._most}

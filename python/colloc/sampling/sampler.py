@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from abc import ABC
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
@@ -17,6 +18,9 @@ from colloc.sampling.family import Family
 
 #: Raw indices that a step of a random method may use; the next one begins behind them.
 _RANDOM_STRIDE = 2**32
+#: Steps whose beginnings are found at one call: minutes.
+_MOST_STEPS_AHEAD = 100_000
+_ADDING = threading.Lock()
 
 #: For each parameter's name its lowest and its highest value.
 Ranges: TypeAlias = "Mapping[str, tuple[float, float]]"
@@ -72,6 +76,8 @@ class Sampler(ABC):
             torch.distributed, where it has been initialised when points are asked for, else 0 of
             1. Every process looks at the same stretch and returns its points r, r + R, ...:
             together they are the points of a single process, and the measures sum to the whole.
+            One process' share alone need not be even (of Halton's points in a square the first
+            of two has the left half): use what all make together, the mean of their gradients.
 
     Raises:
         ValueError, TypeError: an argument of the wrong type or out of range; in a call: step is
@@ -153,8 +159,8 @@ class Sampler(ABC):
             fail("seed", "a number, the same for all processes", "None",
                  "Each process would draw another one.")  # fmt: skip
         points = self._sample(self._first_index(step), step)
-        if self._needs_table and step == len(self._table) - 1:
-            self._table.append(points.next_start)
+        if self._needs_table:
+            self._add(step + 1, points.next_start)
         return points if world_size == 1 else points[rank::world_size]
 
     @property
@@ -169,10 +175,20 @@ class Sampler(ABC):
         if not self._needs_table:
             return self._start + step * self._n
         # One step at a time, always: the beginnings do not depend on the order of the calls.
+        if step - len(self._table) > _MOST_STEPS_AHEAD:
+            fail("step", f"at most {len(self._table) + _MOST_STEPS_AHEAD}", str(step),
+                 "A step's beginning is found by way of those before it: load the state_dict of a "
+                 "step nearby.")  # fmt: skip
         while len(self._table) <= step:
             last = len(self._table) - 1
-            self._table.append(self._sample(self._table[last], last).next_start)
+            self._add(last + 1, self._sample(self._table[last], last).next_start)
         return self._table[step]
+
+    def _add(self, step: int, first: int) -> None:
+        """Keep where a step begins, once, whatever other threads do."""
+        with _ADDING:
+            if len(self._table) == step:
+                self._table.append(first)
 
     def _sample(self, at: int, step: int) -> Points:
         options: dict[str, Any] = {"seed": self._seed, "dtype": self._dtype, "device": self._device}
