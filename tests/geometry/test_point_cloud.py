@@ -7,7 +7,7 @@ import math
 import colloc as cc
 import pytest
 import torch
-from colloc.geometry import PointCloud, Rectangle
+from colloc.geometry import PointCloud, Rectangle, TimeDomain
 
 F64 = torch.float64
 METHODS = ("halton", "hammersley", "sobol", "uniform", "latin_hypercube")
@@ -132,3 +132,18 @@ NAN = torch.full((5, 1), math.nan)
 def test_wrong_clouds_are_refused(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+def test_what_is_done_to_its_points_does_not_reach_the_cloud():
+    x = X.clone()
+    cloud = PointCloud(x)
+    x.fill_(7.0)
+    for points in (cloud.all(), cloud.sample(5, dtype=F64)):
+        points.x.fill_(9.0)
+        points.measure.fill_(9.0)
+    assert torch.equal(cloud.all().x, X) and cloud.all().measure.sum() == 1.0
+
+
+def test_time_for_a_cloud_is_a_parameter():
+    with pytest.raises(TypeError, match=r"ParameterDomain\(cloud, {'t': \(start, stop\)}\)"):
+        TimeDomain(PointCloud(X), 0, 1)

@@ -133,7 +133,7 @@ class PointCloud:
     def all(
         self, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Points:
-        """The whole cloud in its own order, with its shares.
+        """The whole cloud in its own order, with its shares; in tensors of their own.
 
         Args:
             dtype: float32 or float64; None is that of x.
@@ -145,14 +145,18 @@ class PointCloud:
         if self._ranges:
             fail("all", "a cloud without parameters", repr(self), "Use sample.")
         dtype = check_float_dtype("dtype", self._x.dtype if dtype is None else dtype)
-        return Points(
-            x=self._x,
-            normal=self._normal,
-            measure=self._shares,
-            distance=self._distance,
-            piece=None,
-            next_start=0,
-        ).to(None if device is None else torch.device(device), dtype)
+        return (
+            Points(
+                x=self._x,
+                normal=self._normal,
+                measure=self._shares,
+                distance=self._distance,
+                piece=None,
+                next_start=0,
+            )
+            .clone()
+            .to(None if device is None else torch.device(device), dtype)
+        )
 
     def sample(
         self,

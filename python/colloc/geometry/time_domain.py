@@ -11,6 +11,7 @@ from torch import Tensor
 from colloc._checks import check_float, describe, fail, fail_type
 from colloc.geometry._sampling import place, place_in_box, split
 from colloc.geometry.boundary import Boundary, Laid, Part
+from colloc.geometry.point_cloud import PointCloud
 from colloc.geometry.shape import Shape
 
 
@@ -32,6 +33,8 @@ class TimeDomain(Shape):
     def __init__(self, shape: Shape, start: float, stop: float) -> None:
         if not (isinstance(shape, Shape) and shape._is_space) or isinstance(shape, TimeDomain):
             fix = "Put parameters around it: ParameterDomain(TimeDomain(...), ranges)."
+            if isinstance(shape, PointCloud):
+                fix = "Give a cloud its time by ParameterDomain(cloud, {'t': (start, stop)})."
             fail_type("shape", "a shape without time and parameters", describe(shape), fix)
         self._shape = shape
         self._start, self._stop = check_float("start", start), check_float("stop", stop)
