@@ -136,10 +136,13 @@ def test_products_are_those_of_the_hidden_layers():
 
 
 def test_peak_memory_sees_what_was_freed():
-    with PeakMemory() as memory:
-        held = torch.ones(8 << 20)
-        del held
-    assert 30 << 20 < memory.extra < 100 << 20
+    extras = []
+    for _ in range(3):  # what earlier tests held may go back to the system in the meantime
+        with PeakMemory() as memory:
+            held = torch.ones(8 << 20)
+            del held
+        extras.append(memory.extra)
+    assert 30 << 20 < max(extras) < 100 << 20
 
 
 def test_memory_bars():
