@@ -57,7 +57,7 @@ class AdaptiveSampler(ABC):
     """
 
     #: The sampler's name in ``state_dict``.
-    _scheme: str
+    _name: str
     #: What a scheme's state holds besides.
     _extras: tuple[str, ...] = ()
 
@@ -220,7 +220,7 @@ class AdaptiveSampler(ABC):
     def _settings(self) -> dict[str, Any]:
         """What a state must have been saved with."""
         return {
-            "sampler": self._scheme,
+            "sampler": self._name,
             "n": self._n,
             "refresh_every": self._refresh_every,
         }

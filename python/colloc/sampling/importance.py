@@ -68,7 +68,7 @@ class ImportanceSampler(AdaptiveSampler):
             the number of such points and the first.
     """
 
-    _scheme = "importance"
+    _name = "importance"
     _extras = ("probabilities",)
 
     def __init__(

@@ -9,7 +9,7 @@ import torch
 
 from colloc.geometry import Points
 from colloc.sampling.adaptive import Measure
-from colloc.sampling.growing import KeptSampler, joined
+from colloc.sampling.kept import KeptSampler, joined
 
 
 class R3(KeptSampler):
@@ -35,7 +35,7 @@ class R3(KeptSampler):
             over, since these points depend on those before.
     """
 
-    _scheme = "r3"
+    _name = "r3"
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class RAD(ImportanceSampler):
         ValueError, TypeError: as :class:`ImportanceSampler`.
     """
 
-    _scheme = "rad"
+    _name = "rad"
 
     def __init__(
         self,

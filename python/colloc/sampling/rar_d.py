@@ -13,7 +13,7 @@ from colloc.geometry import Points
 from colloc.ops import importance_probabilities, importance_sample
 from colloc.ops.sequences import mixed
 from colloc.sampling.adaptive import Measure
-from colloc.sampling.growing import KeptSampler, joined
+from colloc.sampling.kept import KeptSampler, joined
 
 
 class RARD(KeptSampler):
@@ -46,7 +46,7 @@ class RARD(KeptSampler):
             over, since these points depend on those before.
     """
 
-    _scheme = "rar-d"
+    _name = "rar-d"
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -48,6 +49,7 @@ class KeptSampler(AdaptiveSampler):
         self._stretch += 1  # not where a measure was refused: the next call tries again
         self._whole += (whole - self._whole) / self._stretch
 
+    @abstractmethod
     def _advance(self, points: Points | None, fresh: Points) -> Points:
         """The set of the next epoch.
 
@@ -55,7 +57,6 @@ class KeptSampler(AdaptiveSampler):
             points: that of the last, None before the first.
             fresh: the next stretch of the pool's sequence; its measures have the mean 1.
         """
-        raise NotImplementedError
 
     def _some(self, fresh: Points, count: int) -> Points:
         """So many of a stretch, evenly: its first ones, but of shapes one after the other at
