@@ -17,7 +17,10 @@ NAMES = {
     "importance": "benchmarks.ops.importance",
     "sampling": "benchmarks.sampling",
     "adaptive_activation": "benchmarks.ops.adaptive_activation",
+    "balancing": "benchmarks.balancing",
     "distance": "benchmarks.ops.distance",
+    "signed_distance": "benchmarks.ops.signed_distance",
+    "ntk": "benchmarks.ops.ntk",
     "step": "benchmarks.step",
 }
 

@@ -8,15 +8,21 @@ set(COLLOC_KERNELS
   csrc/cpu/kernels/importance_draw.cpp
   csrc/cpu/kernels/importance_measure.cpp
   csrc/cpu/kernels/jet_double.cpp
-  csrc/cpu/kernels/jet_float.cpp)
+  csrc/cpu/kernels/jet_float.cpp
+  csrc/cpu/kernels/ntk.cpp
+  csrc/cpu/kernels/signed_distance.cpp)
 
 # Never -ffast-math: it breaks magic-number rounding, and its start-up object flushes
 # denormals for the whole process.
 set(COLLOC_VECTOR_FLAGS -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math -ffp-contract=fast)
+# Fused, u v - w z would not be 0 where both products are equal: points on slanted pieces.
+set_source_files_properties(csrc/cpu/kernels/signed_distance.cpp PROPERTIES
+  COMPILE_OPTIONS -ffp-contract=off)
 string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" processor)
 
+option(COLLOC_BASELINE_ALONE "CPU kernels for the least instruction set alone: a quick build" OFF)
 set(COLLOC_CAPABILITIES baseline)
-if(processor MATCHES "x86_64|amd64")
+if(processor MATCHES "x86_64|amd64" AND NOT COLLOC_BASELINE_ALONE)
   list(APPEND COLLOC_CAPABILITIES avx2 avx512)
 endif()
 set(flags_baseline "")
@@ -34,8 +40,13 @@ add_library(colloc_ops SHARED
   csrc/cpu/importance_sample.cpp
   csrc/cpu/jet_activation.cpp
   csrc/cpu/mlp_jet.cpp
+  csrc/cpu/mlp_jet_arguments.cpp
+  csrc/cpu/mlp_jet_squares.cpp
   csrc/cpu/mlp_jet_tiles.cpp
+  csrc/cpu/ntk_gram_block.cpp
+  csrc/cpu/ntk_trace.cpp
   csrc/cpu/pool.cpp
+  csrc/cpu/signed_distance.cpp
   csrc/cpu/transfinite.cpp)
 target_include_directories(colloc_ops PRIVATE csrc)
 target_link_libraries(colloc_ops PRIVATE colloc_torch ${CMAKE_DL_LIBS})

@@ -44,6 +44,16 @@ STABLE_TORCH_LIBRARY(colloc, m) {
       "mlp_jet_tiled_backward(Tensor grad, Tensor kept, Tensor x, Tensor[] weights, "
       "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask) "
       "-> (Tensor, Tensor[], Tensor[], Tensor[])");
+  // Of q numbers a point, whose gradients by the jets are grads (q, N, K, m), the squared gradients
+  // by the parameters of each of L layers, (q, 6, L, N) float64: by the weight; by the bias; by the
+  // slope, summed over the neurons, and the squares' sum; by beta likewise. Without slopes
+  // and betas (q, 2, L, N). factors[l] is n a,
+  // which weights and biases hold already, slopes[l] is a (not 0), each empty, (1,) or (W,). Layers
+  // whose bit of the mask is 0 have no squares of weight and bias. CPU alone.
+  m.def(
+      "mlp_jet_squares(Tensor grads, Tensor kept, Tensor x, Tensor[] weights, Tensor[] biases, "
+      "Tensor[] betas, int[] kinds, str order, int[] wrt, Tensor[] factors, Tensor[] slopes, int "
+      "mask) -> Tensor");
   m.def("has_tiled_mlp_jet() -> bool");
   // Frees the memory that is held for the next jet's `kept`.
   m.def("release_jet_memory() -> ()");
@@ -56,6 +66,12 @@ STABLE_TORCH_LIBRARY(colloc, m) {
       "mlp_jet_layers_backward(Tensor grad, Tensor kept, Tensor x, Tensor[] weights, "
       "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask) "
       "-> (Tensor, Tensor[], Tensor[], Tensor[])");
+
+  // Of each point |sum_k zbar_k h_k^T|_F^2, float64 (N,): the squared gradient by a layer's weight
+  // from the layer's inputs h (N, K, in) and the gradients by its outputs zbar (N, K, out).
+  m.def("ntk_trace(Tensor h, Tensor zbar) -> Tensor");
+  // The inner products (N1, N2) of such gradients at two sets of points.
+  m.def("ntk_gram_block(Tensor h1, Tensor zbar1, Tensor h2, Tensor zbar2) -> Tensor");
 
   // Probabilities q of a pool of N points, float64 (N,), proportional to
   // (m^power + floor + relative_floor mean) area, mean weighted by area. m is the measure (N,), or
@@ -73,6 +89,12 @@ STABLE_TORCH_LIBRARY(colloc, m) {
   m.def(
       "distance(Tensor x, Tensor pieces, Tensor? piece, int m, float length, str order) "
       "-> Tensor");
+  // The signed distances (N, 1) of points x (N, 2) to closed plane pieces, positive where these run
+  // counter-clockwise around a point: straight (S, 12) and circular (C, 19) ones, float64, rows of
+  // csrc/math/signed_distance.h. size: of all pieces, which rounding is measured by.
+  m.def("signed_distance(Tensor x, Tensor straight, Tensor circular, float size) -> Tensor");
+  // Their derivatives by x, (N, 2).
+  m.def("signed_distance_slope(Tensor x, Tensor straight, Tensor circular, float size) -> Tensor");
   // The weights (K, N, M) of transfinite interpolation between M groups from the jets of their
   // distance functions phi (M, K, N), with whole exponents mu (M).
   m.def("transfinite(Tensor phi, Tensor mu, float length, str order, int n) -> Tensor");

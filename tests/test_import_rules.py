@@ -13,7 +13,8 @@ PACKAGE = ROOT / "python" / "colloc"
 
 LAYERS = (
     ("training",),
-    ("balancing", "ntk"),
+    ("balancing",),
+    ("ntk",),
     ("pde", "boundary", "sampling"),
     ("geometry", "nn"),
     ("jets",),
@@ -21,7 +22,7 @@ LAYERS = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 #: Files at the top of the package that everything may use.
-COMMON = {"_C", "_checks", "_figure", "_load"}
+COMMON = {"_C", "_checks", "_figure", "_graph", "_load"}
 
 
 def imported_parts(path: Path, source: str) -> set[str]:
@@ -105,12 +106,21 @@ def test_cpu_and_cuda_do_not_know_each_other(side, other):
 
 
 #: What is faster tile by tile on a CPU; on a GPU it is made of other ops and torch's products.
-CPU_ALONE = {"blas", "mlp_jet", "mlp_jet_tiles", "pool"}
+CPU_ALONE = {
+    "blas",
+    "mlp_jet",
+    "mlp_jet_arguments",
+    "mlp_jet_squares",
+    "mlp_jet_tiles",
+    "pool",
+}
+#: Parts of op mlp_jet, and what ops share.
+PARTS = CPU_ALONE - {"mlp_jet"}
 
 
 def test_every_cpu_op_has_its_cuda_file():
     for path in sorted((ROOT / "csrc" / "cpu").glob("*.cpp")):
         if path.stem not in CPU_ALONE:
             assert (ROOT / "csrc" / "cuda" / f"{path.stem}.cu").is_file()
-        if path.stem not in ("blas", "mlp_jet_tiles", "pool"):
+        if path.stem not in PARTS:
             assert (ROOT / "python" / "colloc" / "ops" / f"{path.stem}.py").is_file()

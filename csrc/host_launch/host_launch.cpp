@@ -21,6 +21,9 @@
 #include "cuda/importance_probabilities_body.h"
 #include "cuda/importance_sample_body.h"
 #include "cuda/jet_activation_body.h"
+#include "cuda/ntk_gram_block_body.h"
+#include "cuda/ntk_trace_body.h"
+#include "cuda/signed_distance_body.h"
 
 namespace py = pybind11;
 
@@ -137,6 +140,16 @@ void distance(int order, int64_t points, int64_t count, Array<T> x, Array<double
   }
 }
 
+template <bool Slope, typename T>
+void signed_distance(int64_t points, int64_t straight_count, int64_t circular_count, Array<T> x,
+                     Array<double> straight, Array<double> circular, double size, Array<T> out) {
+  run_on_host(
+      SignedDistanceBody<Slope, T>{{points, straight_count, circular_count, x.data(),
+                                    reinterpret_cast<const math::StraightPiece*>(straight.data()),
+                                    reinterpret_cast<const math::CircularPiece*>(circular.data()),
+                                    static_cast<T>(size), out.mutable_data()}});
+}
+
 template <typename T>
 void transfinite(int order, int n, int64_t points, int64_t groups, Array<T> phi, Array<int64_t> mu,
                  double length, Array<T> out) {
@@ -154,6 +167,21 @@ void transfinite(int order, int n, int64_t points, int64_t groups, Array<T> phi,
     return run_on_host(TransfiniteBody<JetOrder::third, 2>{arrays});
   }
   throw std::invalid_argument("order: not compiled here");
+}
+
+// rows: (points, size), what the launches leave each other.
+template <typename T>
+void ntk_trace(int64_t points, int64_t size, int64_t in, int64_t out, Array<T> h, Array<T> zbar,
+               Array<double> rows, Array<double> squares) {
+  ntk_trace_bodies(NtkTraceArrays<T>{points, size, in, out, h.data(), zbar.data(),
+                                     rows.mutable_data(), squares.mutable_data()},
+                   run_on_host);
+}
+
+template <typename T>
+void ntk_gram_block(int64_t n1, int64_t size1, int64_t n2, int64_t size2, Array<T> hh, Array<T> zz,
+                    Array<T> out) {
+  run_on_host(NtkGramBody<T>{n1, size1, n2, size2, hh.data(), zz.data(), out.mutable_data()});
 }
 
 // Stands for the GPU in importance sampling. Memory has guards behind it.
@@ -288,6 +316,14 @@ PYBIND11_MODULE(_host_launch, m) {
   m.def("jet_tangent_float64", &colloc::jet<colloc::JetWork::tangent, double>);
   m.def("distance_float32", &colloc::distance<float>);
   m.def("distance_float64", &colloc::distance<double>);
+  m.def("signed_distance_float32", &colloc::signed_distance<false, float>);
+  m.def("signed_distance_float64", &colloc::signed_distance<false, double>);
+  m.def("signed_distance_slope_float32", &colloc::signed_distance<true, float>);
+  m.def("signed_distance_slope_float64", &colloc::signed_distance<true, double>);
+  m.def("ntk_trace_float32", &colloc::ntk_trace<float>);
+  m.def("ntk_trace_float64", &colloc::ntk_trace<double>);
+  m.def("ntk_gram_block_float32", &colloc::ntk_gram_block<float>);
+  m.def("ntk_gram_block_float64", &colloc::ntk_gram_block<double>);
   m.def("transfinite_float32", &colloc::transfinite<float>);
   m.def("transfinite_float64", &colloc::transfinite<double>);
   m.def("importance_probabilities_float32", &colloc::importance_probabilities<float>);

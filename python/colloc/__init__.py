@@ -10,7 +10,7 @@ from colloc import _load
 
 _load.load()
 
-from colloc import balancing, boundary, geometry, jets, nn, ops, pde, sampling  # noqa: E402
+from colloc import balancing, boundary, geometry, jets, nn, ntk, ops, pde, sampling  # noqa: E402
 from colloc._C import build_info as _build_info  # noqa: E402
 from colloc.jets import Jet, jet  # noqa: E402
 from colloc.pde import Term  # noqa: E402
@@ -30,6 +30,7 @@ __all__ = [
     "jet",
     "jets",
     "nn",
+    "ntk",
     "ops",
     "pde",
     "sampling",

@@ -285,3 +285,15 @@ def test_lengths_whose_powers_overflow(dtype, length):
         cc.boundary.distance(
             [Segment((0, 0), (1, 0))], torch.rand(3, 2, dtype=dtype), length=length
         )
+
+
+def test_pieces_first_seen_in_inference_mode():
+    """What is kept of them then must serve autograd later."""
+    pieces = [cc.boundary.Segment((0.0, 0.1), (1.0, 0.3)), cc.boundary.Circle((0.2, 3.0), 0.5)]
+    x = torch.rand(5, 2)
+    with torch.inference_mode():
+        known = cc.boundary.distance(pieces, x)
+    x.requires_grad_()
+    found = cc.boundary.distance(pieces, x)
+    found.sum().backward()
+    assert torch.equal(found.detach(), known) and x.grad.isfinite().all()

@@ -9,6 +9,7 @@
 #include "math/distance.h"
 #include "math/halton.h"
 #include "math/jet.h"
+#include "math/signed_distance.h"
 
 namespace colloc {
 
@@ -95,16 +96,53 @@ template <typename T>
 using DistanceKernel = void (*)(const DistanceRows<T>& rows, int64_t begin, int64_t end,
                                 void* memory);
 
-#define COLLOC_DECLARE_KERNELS(capability)                  \
-  namespace capability {                                    \
-  extern const HaltonKernel<float> halton_float;            \
-  extern const HaltonKernel<double> halton_double;          \
-  extern const ActivationKernels<float> activation_float;   \
-  extern const ActivationKernels<double> activation_double; \
-  extern const JetKernels<float> jet_float;                 \
-  extern const JetKernels<double> jet_double;               \
-  extern const DistanceKernel<float> distance_float;        \
-  extern const DistanceKernel<double> distance_double;      \
+// Points of ops signed_distance and signed_distance_slope.
+template <typename T>
+struct SignedDistanceRows {
+  const math::StraightPiece* straight;
+  const math::CircularPiece* circular;
+  int64_t straight_count, circular_count;
+  T size;      // of all pieces, which rounding is measured by
+  const T* x;  // (points, 2)
+  T* out;      // (points), or the slope (points, 2)
+};
+
+// The points begin .. end-1.
+template <typename T>
+using SignedDistanceKernel = void (*)(const SignedDistanceRows<T>& rows, int64_t begin,
+                                      int64_t end);
+
+template <typename T>
+struct SignedDistanceKernels {
+  SignedDistanceKernel<T> value, slope;
+};
+
+template <typename T>
+struct NtkKernels {
+  // Of each point |sum_k zbar_k h_k^T|^2, and |zbar_0|^2 where `firsts` is not null;
+  // h (points, size, in), zbar (points, size, out).
+  void (*trace)(const T* h, const T* zbar, int64_t points, int64_t size, int64_t in, int64_t out,
+                double* squares, double* firsts);
+  // The entries (n1, n2) of a Gram matrix, rows out_stride apart, from the products of rows of
+  // jets, (n1 size1, n2 size2).
+  void (*reduce)(const T* hh, const T* zz, int64_t n1, int64_t size1, int64_t n2, int64_t size2,
+                 T* out, int64_t out_stride);
+};
+
+#define COLLOC_DECLARE_KERNELS(capability)                           \
+  namespace capability {                                             \
+  extern const HaltonKernel<float> halton_float;                     \
+  extern const HaltonKernel<double> halton_double;                   \
+  extern const ActivationKernels<float> activation_float;            \
+  extern const ActivationKernels<double> activation_double;          \
+  extern const JetKernels<float> jet_float;                          \
+  extern const JetKernels<double> jet_double;                        \
+  extern const DistanceKernel<float> distance_float;                 \
+  extern const DistanceKernel<double> distance_double;               \
+  extern const NtkKernels<float> ntk_float;                          \
+  extern const NtkKernels<double> ntk_double;                        \
+  extern const SignedDistanceKernels<float> signed_distance_float;   \
+  extern const SignedDistanceKernels<double> signed_distance_double; \
   }
 
 COLLOC_DECLARE_KERNELS(baseline)

@@ -24,7 +24,7 @@ from colloc.boundary.phi import At, Phi
 from colloc.boundary.pieces import check_precision
 from colloc.jets import Jet, Order, cat, jet
 from colloc.jets.known import raised
-from colloc.jets.modules import own_rule
+from colloc.jets.rules import own_rule
 
 #: Sets of points whose jets of phi and of the data are kept: as many as batches that are gone
 #: through in turn, with the boundary's points, may be; fewer where they are large, but the last 8.

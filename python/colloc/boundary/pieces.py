@@ -36,13 +36,20 @@ def pieces_of(name: str, part: Any) -> tuple[Piece, ...]:
     fail_type(name, wanted, describe(part))
 
 
-@functools.lru_cache(maxsize=256)
 def table(pieces: tuple[Piece, ...], device: torch.device) -> Tensor:
     """The pieces as the op reads them, (P, 19) float64; checked once.
 
     Raises:
         ValueError: two pieces overlap along a length.
     """
+    found = _table(pieces, device)
+    if not torch.compiler.is_compiling() and found.is_inference():
+        found = found.clone()  # autograd cannot save what was made in inference mode
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _table(pieces: tuple[Piece, ...], device: torch.device) -> Tensor:
     for k, one in enumerate(pieces):
         for other in pieces[:k]:
             if overlap(one, other):

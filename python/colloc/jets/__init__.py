@@ -29,7 +29,7 @@ from colloc.jets.functions import (
 )
 from colloc.jets.layout import ORDERS, Order, check_order
 from colloc.jets.mlp import release_memory, set_memory_budget
-from colloc.jets.modules import Activation
+from colloc.jets.rules import Activation
 
 __all__ = [
     "ORDERS",

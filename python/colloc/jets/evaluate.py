@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from colloc._checks import check_points, fail, fail_type
+from colloc.jets import recording
 from colloc.jets.autograd import autograd_components, traced_components
 from colloc.jets.container import Jet
 from colloc.jets.layout import Order, check_order, check_wrt
-from colloc.jets.modules import Unsupported, components_of, own_rule, warn_unsupported
+from colloc.jets.modules import components_of, noted_components_of, warn_unsupported
+from colloc.jets.rules import Unsupported, own_rule
 
 
 def jet(
@@ -94,9 +96,14 @@ def _by_rules(net: nn.Module, x: Tensor, order: Order, wrt: tuple[int, ...]) -> 
     compiling = torch.compiler.is_compiling()
     if not compiling and x.is_inference() and not torch.is_inference_mode_enabled():
         x = x.clone()  # autograd refuses to save a tensor made in inference mode
+    noted = None if compiling else recording.calls()
     try:
+        if noted is not None:
+            return recording.note_call(noted, noted_components_of, net, x, order, wrt)
         return components_of(net, x, order, wrt)
     except Unsupported as reason:
+        if noted is not None:
+            raise
         if not compiling:
             warn_unsupported(net, reason)
         return None

@@ -84,16 +84,34 @@ def mlp_components(parameters: Parameters, x: Tensor, order: Order, wrt: tuple[i
     axes = wrt if order != 0 else wrt[:1]
     if plain_formula_serves(x, len(axes)):
         return _formula(x, weights, biases, betas, kinds, order, axes)
-    empty = x.new_empty(0)
-    tensors = [*weights, *(empty if b is None else b for b in biases)]
-    if "stan" in kinds:  # every input of a node costs time, those without a use too
-        tensors += [empty if b is None else b for b in betas]
-    codes = [KINDS.index(kind) for kind in kinds]
+    tensors, codes = _tensors(parameters, x)
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         net = _network(x, tensors, codes, str(order), axes)
         kept_points = _kept_points(net) if torch.is_grad_enabled() else 0
         return mlp_jet.forward(net, kept_points)[0].transpose(0, 1)
     return _MlpJet.apply(x, codes, order, axes, *tensors).transpose(0, 1)
+
+
+def keeping_forward(
+    parameters: Parameters, x: Tensor, order: Order, wrt: tuple[int, ...]
+) -> tuple[Tensor, Mlp, Tensor]:
+    """The components (K, N, m) without a graph, the network as the op takes it, and what the op
+    keeps for a backward: the pre-activations of as many points as the memory budget allows."""
+    tensors, codes = _tensors(parameters, x)
+    net = _network(x, tensors, codes, str(order), wrt if order != 0 else wrt[:1])
+    out, kept = mlp_jet.forward(net, _kept_points(net))
+    return out.transpose(0, 1), net, kept
+
+
+def _tensors(parameters: Parameters, x: Tensor) -> tuple[list[Tensor], list[int]]:
+    """Weights, biases and betas as the op takes them, and the kinds' indices."""
+    weights, biases, betas, kinds = parameters
+    empty = x.new_empty(0)
+    tensors = [*weights, *(empty if b is None else b for b in biases)]
+    if "stan" in kinds:  # every input of a node costs time, those without a use too
+        tensors += [empty if b is None else b for b in betas]
+    codes = [KINDS.index(kind) for kind in kinds]
+    return tensors, codes
 
 
 def _network(
@@ -139,12 +157,36 @@ class _MlpJet(torch.autograd.Function):
             with torch.enable_grad():
                 return _formula_backward(ctx, grad, x, tensors, create_graph)
         net = _network(x, tensors, ctx.kinds, str(ctx.order), ctx.wrt)
-        need_x, _, _, _, *rest = ctx.needs_input_grad
+        need_x, *rest = _wanted(ctx)
         count = len(net.weights)
         need = (need_x, rest[:count], rest[count : 2 * count], rest[2 * count :])
         found = mlp_jet.backward(net, grad, kept, mlp_jet.needed(need))
         by_x, weights, biases, betas = mlp_jet.wanted_gradients(found, need)
         return (by_x, None, None, None, *weights, *biases, *betas)
+
+
+def _wanted(ctx: Any) -> list[bool]:
+    """Whether this backward needs the gradient by x, and by each of the other tensors.
+
+    ``needs_input_grad`` is what requires grad at all. Of ``torch.autograd.grad`` by the last
+    layer alone the engine executes nothing beyond that layer; a node that it will not execute
+    has no use for a gradient.
+    """
+    need_x, _, _, _, *rest = ctx.needs_input_grad
+    needs = [need_x, *rest]
+    if len(ctx.next_functions) != len(needs):
+        return needs
+    return [
+        need and (node is None or _will_execute(node))
+        for need, (node, _) in zip(needs, ctx.next_functions, strict=True)
+    ]
+
+
+def _will_execute(node: Any) -> bool:
+    try:
+        return bool(torch._C._will_engine_execute_node(node))
+    except RuntimeError:  # a leaf that torch.autograd.grad is asked for
+        return True
 
 
 def _batched(grad: Tensor) -> bool:

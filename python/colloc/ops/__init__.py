@@ -12,7 +12,10 @@ from colloc.ops.halton import halton
 from colloc.ops.importance_probabilities import importance_probabilities
 from colloc.ops.importance_sample import SCHEMES, ImportanceDraw, importance_sample
 from colloc.ops.jet_activation import jet_activation
+from colloc.ops.ntk_gram_block import ntk_gram_block
+from colloc.ops.ntk_trace import ntk_trace
 from colloc.ops.sequences import hammersley, latin_hypercube, sobol, uniform
+from colloc.ops.signed_distance import signed_distance
 from colloc.ops.transfinite import MAX_MU, transfinite
 
 #: The names of the activation kinds.
@@ -34,6 +37,9 @@ __all__ = [
     "importance_sample",
     "jet_activation",
     "latin_hypercube",
+    "ntk_gram_block",
+    "ntk_trace",
+    "signed_distance",
     "sobol",
     "transfinite",
     "uniform",

@@ -203,7 +203,7 @@ def backward(
 
 
 class Adjoint(NamedTuple):
-    """What the adjoint leaves at a layer: sum_k W.grad of row k is zbar_k^T h_k."""
+    """What the adjoint leaves at a layer: the gradient by W is sum_k zbar_k^T h_k."""
 
     h: Tensor
     """The layer's input, (N, K, in)."""
@@ -211,30 +211,65 @@ class Adjoint(NamedTuple):
     """The gradient by its output before the activation, (N, K, out)."""
     by_beta: Tensor
     """(N, out) of a hidden layer of kind "stan", else empty."""
+    by_scale: Tensor
+    """sum_k zbar_k z_k of a hidden layer, (N, out), where asked for, else empty."""
+
+
+def adjoint(net: Mlp, grad: Tensor) -> list[Adjoint]:
+    """The gradient by each layer's output, point by point, with the layer's input."""
+    found: list[Adjoint] = adjoints(net, [grad])[0]
+    return found
 
 
 @_plainly
-def adjoint(net: Mlp, grad: Tensor) -> list[Adjoint]:
-    """The gradient by each layer's output, point by point, with the layer's input."""
+def adjoints(net: Mlp, grads: Sequence[Tensor], scales: bool = False) -> list[list[Adjoint]]:
+    """The same for several gradients (N, K, m), after one sweep forward.
+
+    Args:
+        net: the network.
+        grads: the gradients by the network's jets, (N, K, m) each.
+        scales: whether ``by_scale`` is wanted.
+    """
     points = net.x.shape[0]
     columns = net.columns()
     parts = net.cut(net.x.new_empty(points * net.kept_per_point), points)
     _hidden(net, net.x, columns, parts)
-    delta, by_beta = grad, net.x.new_empty(0)
-    found = []
-    for layer in range(len(parts) - 1, -1, -1):
-        by_h = torch.mm(_rows(delta), net.weights[layer + 1]).view(points, net.size, -1)
-        rest = net.activation(layer, columns)
-        by_y, h, next_beta = activation_backward(by_h, parts[layer], *rest)
-        found.append(Adjoint(h, delta, by_beta))
-        delta, by_beta = by_y, next_beta
     first = net.x.new_zeros((points, net.size, net.x.shape[1]))
     first[:, 0] = net.x
     if net.size > 1:
         for k, i in enumerate(net.wrt):
             first[:, 1 + k, i] = 1
-    found.append(Adjoint(first, delta, by_beta))
+    return [_backwards(net, grad, columns, parts, first, scales) for grad in grads]
+
+
+def _backwards(
+    net: Mlp, grad: Tensor, columns: Tensor, parts: list[Tensor], first: Tensor, scales: bool
+) -> list[Adjoint]:
+    points, empty = net.x.shape[0], net.x.new_empty(0)
+    delta, by_beta, by_scale = grad, empty, empty
+    found = []
+    for layer in range(len(parts) - 1, -1, -1):
+        by_h = torch.mm(_rows(delta), net.weights[layer + 1]).view(points, net.size, -1)
+        rest = net.activation(layer, columns)
+        by_y, h, next_beta = activation_backward(by_h, parts[layer], *rest)
+        found.append(Adjoint(h, delta, by_beta, by_scale))
+        delta, by_beta = by_y, next_beta
+        if scales:
+            by_scale = _by_scale(net, layer, delta, columns, parts[layer])
+    found.append(Adjoint(first, delta, by_beta, by_scale))
     return found[::-1]
+
+
+def _by_scale(net: Mlp, layer: int, delta: Tensor, columns: Tensor, y: Tensor) -> Tensor:
+    """sum_k zbar_k z_k; of the first layer's z the derivatives are the columns."""
+    if layer == 0:
+        found = delta[:, 0] * y
+        if net.size > 1:
+            found = found + (delta[:, 1 : 1 + len(net.wrt)] * columns).sum(1)
+    else:
+        found = (delta * y).sum(1)
+    bias = net.biases[layer]
+    return found + delta[:, 0] * bias if bias.numel() else found
 
 
 @_plainly

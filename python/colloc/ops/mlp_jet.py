@@ -67,6 +67,42 @@ def adjoint(net: Mlp, grad: Tensor) -> list[Adjoint]:
     return layers.adjoint(net, grad)
 
 
+def adjoints(net: Mlp, grads: Sequence[Tensor], scales: bool = False) -> list[list[Adjoint]]:
+    """:func:`adjoint` for several gradients, after one sweep forward.
+
+    Args:
+        net: the network, without graph.
+        grads: (N, K, m) each.
+        scales: whether the sums ``by_scale`` are wanted, for the gradients by slopes.
+    """
+    return layers.adjoints(net, grads, scales)
+
+
+def squares(
+    net: Mlp,
+    grads: Tensor,
+    kept: Tensor | None,
+    factors: list[Tensor],
+    slopes: list[Tensor],
+    mask: int,
+) -> Tensor:
+    """Squared gradients by each layer's parameters, (q, 6, L, N), or (q, 2, L, N)
+    of a network without slopes and betas; see csrc/library.cpp.
+
+    Args:
+        net: the network, without graph, factors multiplied in.
+        grads: of q numbers a point by its jet, (q, N, K, m).
+        kept: what :func:`forward` of the same network kept, None: nothing.
+        factors: of each hidden layer n a; empty, (1,) or (W,).
+        slopes: of each hidden layer a, not 0; empty, (1,) or (W,).
+        mask: 1 << l for the layers whose weight and bias are wanted.
+    """
+    with below_autograd():
+        kept = grads.new_empty((0, net.kept_per_point)) if kept is None else kept
+        found: Tensor = _squares(grads, kept, *net, factors, slopes, mask)
+    return found
+
+
 def tangent(net: Mlp, change: Mlp) -> Tensor:
     """J v: the derivative of the jets (N, K, m) along a change of x and the parameters.
 
@@ -103,6 +139,14 @@ def _backward_fake(
         return [like(mask >> (1 + layer) & 1, t) for layer, t in enumerate(tensors)]
 
     return like(mask & 1, net.x), each(net.weights), each(net.biases), each(net.betas)
+
+
+def _squares_fake(grads: Tensor, kept: Tensor, *arguments: Any) -> Tensor:
+    *parts, _, slopes, _ = arguments
+    net = Mlp(*parts)
+    more = any(part.numel() for part in (*slopes, *net.betas))
+    shape = (grads.shape[0], 6 if more else 2, len(net.weights), net.x.shape[0])
+    return net.x.new_empty(shape, dtype=torch.float64)
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
@@ -165,8 +209,10 @@ for _device in ("CPU", "CUDA"):
 
 _has_tiled: bool = torch.ops.colloc.has_tiled_mlp_jet()
 _tiled = torch.ops.colloc.mlp_jet_tiled.default
+_squares = torch.ops.colloc.mlp_jet_squares.default
 _tiled_backward = torch.ops.colloc.mlp_jet_tiled_backward.default
 _layers = torch.ops.colloc.mlp_jet_layers.default
+torch.library.register_fake("colloc::mlp_jet_squares", _squares_fake)
 for _name in ("mlp_jet_tiled", "mlp_jet_layers"):
     torch.library.register_fake(f"colloc::{_name}", _forward_fake)
     torch.library.register_fake(f"colloc::{_name}_backward", _backward_fake)

@@ -179,12 +179,29 @@ class Term:
         if self.reduce is not None or isinstance(self._points, Tensor):
             return weighted.mean()
         measure = self._points.measure.to(squares.dtype)
-        whole = getattr(self._points, "whole", None)
-        return (measure * weighted).sum() / (measure.sum() if whole is None else whole)
+        return (measure * weighted).sum() / self._whole(measure)
+
+    def shares(self, rows: Tensor) -> Tensor:
+        """What each row's mean square is multiplied by in :meth:`loss`: of (k, q) rows (k, 1).
+
+        ``loss = sum_i shares_i mean_q r_iq^2``; they are the rows' weights in the trace of the
+        neural tangent kernel.
+        """
+        first = rows[:, :1]
+        weight = self._row_weight(first)
+        if self.reduce is not None or isinstance(self._points, Tensor):
+            return torch.ones_like(first) * weight / max(1, rows.shape[0])
+        measure = self._points.measure.to(rows.dtype)
+        return measure * weight / self._whole(measure)
 
     def __repr__(self) -> str:
         count, inputs = self.x.shape
         return f"Term({self.name!r}, order={self.order!r}, points={count}, inputs={inputs})"
+
+    def _whole(self, measure: Tensor) -> Any:
+        """What the points stand for altogether."""
+        whole = getattr(self._points, "whole", None)
+        return measure.sum() if whole is None else whole
 
     def _row_weight(self, squares: Tensor) -> float | Tensor:
         """The weight as a number, or as a tensor with one entry a row."""

@@ -1,0 +1,63 @@
+"""The gradients of rows by torch.func, for fields that the layers' products do not serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from colloc.jets import Order, jet
+from colloc.ntk._rows import check_rows
+
+#: Numbers of the gradients that are held at a time.
+_CHUNK = {"cpu": 1 << 24, "cuda": 1 << 28}
+
+
+class _OneRow(nn.Module):
+    """The residual of one point as a module, so that its parameters can be exchanged."""
+
+    def __init__(self, field: nn.Module, residual: Callable[..., Tensor], order: Order) -> None:
+        super().__init__()
+        self.field = field
+        self._residual = residual
+        self._order = order
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self._residual(jet(self.field, x.unsqueeze(0), self._order), x.unsqueeze(0))
+        return check_rows(rows, 1)[0]
+
+
+def jacobians(
+    field: nn.Module,
+    x: Tensor,
+    residual: Callable[..., Tensor],
+    order: Order,
+    wanted: dict[int, Tensor],
+) -> Iterator[Tensor]:
+    """The Jacobian (n, q, P) of the rows by the wanted parameters, a stretch of points a time."""
+    module = _OneRow(field, residual, order)
+    names = {name: p for name, p in module.named_parameters() if id(p) in wanted}
+    fixed = {n: p.detach() for n, p in module.named_parameters() if id(p) not in wanted}
+    fixed |= dict(module.named_buffers())
+    values = {name: p.detach() for name, p in names.items()}
+    size = sum(p.numel() for p in values.values())
+
+    def row(changed: dict[str, Tensor], point: Tensor) -> Any:
+        return torch.func.functional_call(module, (changed, fixed), (point,))
+
+    each = max(1, _CHUNK.get(x.device.type, _CHUNK["cpu"]) // max(1, size))
+    jacobian = torch.func.vmap(torch.func.jacrev(row), in_dims=(None, 0))
+    for part in x.detach().split(each):
+        try:
+            found = jacobian(values, part)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise RuntimeError(
+                f"colloc.ntk: {type(field).__name__} has parts without a rule for jets, and "
+                f"torch.func cannot differentiate its residual at one point: {error} Build the "
+                "network from modules that colloc knows (see colloc.jet), and let the residual "
+                "compute data from x, not from tensors of all points."
+            ) from error
+        rows = [g.reshape(*g.shape[:2], -1) for g in found.values()]
+        yield torch.cat(rows, dim=2) if rows else part.new_zeros((part.shape[0], 1, 0))

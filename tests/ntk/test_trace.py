@@ -1,0 +1,379 @@
+"""Traces and diagonals of the neural tangent kernel against Jacobians row by row."""
+
+from __future__ import annotations
+
+import math
+
+import colloc as cc
+import pytest
+import torch
+from reference.ntk import jacobian
+from torch import nn
+
+F64 = {"dtype": torch.float64}
+
+
+def mlp(**options):
+    return cc.nn.MLP(
+        2, options.pop("outputs", 1), 6, 2, options.pop("kind", "tanh"), **options, **F64
+    )
+
+
+class Shared(nn.Module):
+    """One hidden layer used twice, and a weight used in a linear layer and in a bias."""
+
+    def __init__(self):
+        super().__init__()
+        hidden = nn.Linear(6, 6, **F64)
+        act = cc.nn.AdaptiveActivation("tanh", 2.0, **F64)
+        self.net = nn.Sequential(
+            nn.Linear(2, 6, **F64), act, hidden, act, hidden, nn.Tanh(), nn.Linear(6, 1, **F64)
+        )
+
+    def field_jet(self, x, order, wrt, piece=None):
+        return cc.jet(self.net, x, order, wrt)
+
+    def forward(self, x):
+        return self.net(x)
+
+
+def shared_slopes():
+    """One list of slopes, and one of betas, for two layers."""
+    act = cc.nn.AdaptiveActivation("stan", 1.5, features=5, **F64)
+    return nn.Sequential(
+        nn.Linear(2, 5, **F64), act, nn.Linear(5, 5, **F64), act, nn.Linear(5, 1, **F64)
+    )
+
+
+def shared_tanh_slopes():
+    act = cc.nn.AdaptiveActivation("tanh", features=5, **F64)
+    return nn.Sequential(
+        nn.Linear(2, 5, **F64), act, nn.Linear(5, 5, **F64), act, nn.Linear(5, 1, **F64)
+    )
+
+
+class TwoNetworks(nn.Module):
+    """A product of networks, one of them used at two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = mlp(), mlp(kind="sin", adaptive="layer")
+
+    def field_jet(self, x, order, wrt, piece=None):
+        moved = cc.jet(self.one, x + 0.5, order, wrt)
+        return cc.jet(self.one, x, order, wrt) * cc.jet(self.other, x, order, wrt) + moved
+
+    def forward(self, x):
+        return self.one(x) * self.other(x) + self.one(x + 0.5)
+
+
+class Squared(nn.Linear):
+    """A linear layer that no rule knows."""
+
+    def forward(self, x):
+        return super().forward(x) ** 2
+
+
+class Doubling(nn.Module):
+    """A parametrization: the weight is twice what is trained, plus its transpose's mean."""
+
+    def forward(self, w):
+        return 2 * w + w.mean()
+
+
+def parametrised():
+    net = mlp()
+    nn.utils.parametrize.register_parametrization(net[2], "weight", Doubling())
+    nn.utils.parametrize.register_parametrization(net[0], "bias", Doubling())
+    return net
+
+
+def tied():
+    net = mlp()
+    net[2].bias = net[0].bias
+    return net
+
+
+def zero_slope():
+    net = mlp(adaptive="neuron")
+    with torch.no_grad():
+        net[1].a[2] = 0.0
+        net[1].a[3] = -0.7
+    return net
+
+
+def scaled():
+    act = lambda: cc.nn.AdaptiveActivation("silu", 5.0, **F64)  # noqa: E731
+    return nn.Sequential(
+        nn.Linear(2, 5, bias=False, **F64),
+        act(),
+        nn.Linear(5, 4, **F64),
+        act(),
+        nn.Linear(4, 1, bias=False, **F64),
+    )
+
+
+NETWORKS = {
+    "plain": lambda: nn.Sequential(
+        nn.Linear(2, 5, **F64), nn.Tanh(), nn.Linear(5, 4, **F64), nn.SiLU(), nn.Linear(4, 1, **F64)
+    ),
+    "global": lambda: mlp(adaptive=True, slope=1.5),
+    "layer": lambda: mlp(adaptive="layer", kind="sin"),
+    "neuron": lambda: mlp(adaptive="neuron", kind="silu"),
+    "zero slope": zero_slope,
+    "scale, no bias": scaled,
+    "stan": lambda: mlp(kind="stan", adaptive="neuron"),
+    "stan global": lambda: mlp(kind="stan", adaptive=True),
+    "weight norm": lambda: mlp(weight_norm=True),
+    "weight norm, slopes": lambda: mlp(weight_norm=True, adaptive=True),
+    "parametrised": parametrised,
+    "tied bias": tied,
+    "modified": lambda: cc.nn.ModifiedMLP(2, 1, 6, 3, "tanh", adaptive="layer", **F64),
+    "residual": lambda: nn.Sequential(
+        nn.Linear(2, 6, **F64), nn.Tanh(),
+        cc.nn.Residual(nn.Sequential(nn.Linear(6, 6, **F64), nn.Tanh())), nn.Linear(6, 1, **F64),
+    ),
+    "fourier": lambda: nn.Sequential(
+        cc.nn.FourierFeatures(2, 4, seed=0, **F64), nn.Linear(8, 6, **F64), nn.Tanh(),
+        nn.Linear(6, 1, **F64),
+    ),
+    "shared layer": Shared,
+    "shared slopes": shared_slopes,
+    "shared slopes of tanh": shared_tanh_slopes,
+    "two networks": TwoNetworks,
+    "one layer": lambda: nn.Linear(2, 1, **F64),
+    "unknown": lambda: nn.Sequential(nn.Linear(2, 5, **F64), nn.Tanh(), Squared(5, 1, **F64)),
+}  # fmt: skip
+
+RESIDUALS = {
+    "value": (lambda u, x: u.value, 0),
+    "gradient": (lambda u, x: u.grad[:, 0], 1),
+    "laplacian": (lambda u, x: u.laplacian + u.value**2 - x[:, :1], "laplacian"),
+    "hessian": (lambda u, x: torch.cat((u.d(0, 1), u.d(0, 0) * u.value), 1), 2),
+}
+
+
+def points(count=7):
+    return torch.rand(count, 2, **F64) * 2 - 1
+
+
+def expected(field, x, residual, order, parameters=None):
+    wanted = list(field.parameters() if parameters is None else parameters)
+    j = jacobian(residual(cc.jet(field, x, order), x), wanted)
+    return j, j.square().sum(1)
+
+
+@pytest.mark.filterwarnings("ignore:colloc.jet. no kernel")
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kind", RESIDUALS)
+def test_diagonal_equals_the_jacobian(name, kind):
+    torch.manual_seed(0)
+    net, x = NETWORKS[name](), points()
+    residual, order = RESIDUALS[kind]
+    _, squares = expected(net, x, residual, order)
+    found = cc.ntk.diagonal(net, x, residual, order)
+    assert found.dtype == torch.float64 and not found.requires_grad
+    torch.testing.assert_close(found.reshape(-1), squares, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(
+        cc.ntk.trace(net, x, residual, order), squares.sum(), rtol=1e-10, atol=1e-14
+    )
+
+
+def test_every_instruction_set_and_both_ways(capability, monkeypatch):
+    """The op for whole perceptrons, and layer by layer."""
+    from colloc.ntk import _rows
+
+    torch.manual_seed(0)
+    x = points(300)
+    for name in ("plain", "global", "neuron", "stan", "scale, no bias"):
+        net = NETWORKS[name]()
+        for residual, order in (RESIDUALS["value"], RESIDUALS["hessian"]):
+            found = cc.ntk.diagonal(net, x, residual, order)
+            monkeypatch.setattr(_rows, "squares", lambda *arguments: None)
+            by_layers = cc.ntk.diagonal(net, x, residual, order)
+            monkeypatch.undo()
+            torch.testing.assert_close(found, by_layers, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["plain", "weight norm, slopes", "modified", "two networks"])
+def test_gram_equals_the_jacobian(name):
+    torch.manual_seed(0)
+    net, x, x2 = NETWORKS[name](), points(), points(3)
+    (one, order), (two, order2) = RESIDUALS["hessian"], RESIDUALS["laplacian"]
+    j, _ = expected(net, x, one, order)
+    j2, _ = expected(net, x2, two, order2)
+    found = cc.ntk.gram(net, x, one, order)
+    torch.testing.assert_close(found, j @ j.t(), rtol=1e-10, atol=1e-12)
+    crossed = cc.ntk.gram(net, x, one, order, x2=x2, residual2=two, order2=order2)
+    torch.testing.assert_close(crossed, j @ j2.t(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:colloc.jet. no kernel")
+def test_gram_of_an_unknown_module():
+    torch.manual_seed(0)
+    net, x = NETWORKS["unknown"](), points()
+    residual, order = RESIDUALS["laplacian"]
+    j, _ = expected(net, x, residual, order)
+    torch.testing.assert_close(cc.ntk.gram(net, x, residual, order), j @ j.t(), rtol=1e-10, atol=0)
+
+
+def test_a_system_through_an_ansatz_on_its_boundary():
+    torch.manual_seed(0)
+    square = cc.geometry.Rectangle((-1, -1), (1, 1))
+    net = mlp(outputs=1, kind="tanh")
+    robin = cc.boundary.Robin(square.boundary, 2.0, lambda x: x[:, :1])
+    field = cc.boundary.Ansatz(net, [robin])
+    wall, inside = square.boundary.sample(9, **F64), square.sample(9, **F64)
+
+    def flux(u, x):
+        return torch.cat((u.value, (u.grad[:, 0] * wall.normal).sum(1, keepdim=True)), 1)
+
+    for x, residual, order in (
+        (wall.x, flux, 1),
+        (inside.x, lambda u, x: u.laplacian * u.value, "laplacian"),
+    ):
+        _, squares = expected(field, x, residual, order)
+        found = cc.ntk.diagonal(field, x, residual, order)
+        torch.testing.assert_close(found.reshape(-1), squares, rtol=1e-9, atol=1e-13)
+
+
+def test_navier_stokes_rows():
+    torch.manual_seed(0)
+    net, x = mlp(outputs=3, adaptive=True), points()
+    equation = cc.pde.navier_stokes(0.01)
+    _, squares = expected(net, x, equation, equation.order)
+    found = cc.ntk.diagonal(net, x, equation, equation.order)
+    assert found.shape == (7, 3)
+    torch.testing.assert_close(found.reshape(-1), squares, rtol=1e-10, atol=1e-14)
+
+
+def test_only_the_parameters_that_are_asked_for():
+    torch.manual_seed(0)
+    net, x = NETWORKS["layer"](), points()
+    residual, order = RESIDUALS["laplacian"]
+    for chosen in ([net[0].weight], [net[1].a, net[2].bias], [net[4].weight, net[4].bias]):
+        _, squares = expected(net, x, residual, order, chosen)
+        found = cc.ntk.trace(net, x, residual, order, parameters=iter(chosen))
+        torch.testing.assert_close(found, squares.sum(), rtol=1e-10, atol=1e-14)
+    net[0].requires_grad_(False)
+    free = [p for p in net.parameters() if p.requires_grad]
+    _, squares = expected(net, x, residual, order, free)
+    torch.testing.assert_close(cc.ntk.trace(net, x, residual, order), squares.sum())
+    net.requires_grad_(False)
+    assert cc.ntk.trace(net, x, residual, order) == 0.0
+
+
+def test_terms_are_scaled_as_their_losses():
+    torch.manual_seed(0)
+    square = cc.geometry.Rectangle((-1, -1), (1, 1))
+    net = mlp(adaptive=True)
+    inside, edge = square.sample(8, **F64), square.boundary.sample(8, **F64)
+    flux = cc.pde.integral(edge, 2.0)
+    terms = [
+        cc.Term("laplacian", net, inside, lambda u, x: u.laplacian, weight=cc.pde.distance_weight),
+        cc.Term("system", net, inside, lambda u, x: u.grad[:, 0] * u.value, 1, weight=3.0),
+        cc.Term("plain", net, inside.x, lambda u, x: u.value, 0),
+        cc.Term("flux", net, edge, lambda u, x: u.value, 0, reduce=flux),
+    ]
+    for term in terms:
+        # The loss is a sum of squares c r^2: its Gauss-Newton trace is half its Hessian's
+        # where r = 0, here by scaled rows.
+        rows = term()
+        scale = (term.shares(rows) / rows.shape[1]).sqrt()
+        torch.testing.assert_close((scale * rows).square().sum(), term.loss())
+        j = jacobian(scale * rows, list(net.parameters()))
+        torch.testing.assert_close(cc.ntk.term_trace(term), j.square().sum(), rtol=1e-10, atol=0)
+
+
+def test_stretches_of_points_add_up(monkeypatch):
+    from colloc.ntk import _one_by_one, _rows
+
+    torch.manual_seed(0)
+    x = points(11)
+    residual, order = RESIDUALS["hessian"]
+    for name in ("global", "modified"):
+        net = NETWORKS[name]()
+        whole = cc.ntk.diagonal(net, x, residual, order)
+        monkeypatch.setitem(_rows._CHUNK, "cpu", 6 * 16 * 3)
+        torch.testing.assert_close(cc.ntk.diagonal(net, x, residual, order), whole)
+        monkeypatch.undo()
+    monkeypatch.setitem(_one_by_one._CHUNK, "cpu", 80)
+    net = NETWORKS["plain"]()
+    wanted = {id(p): p for p in net.parameters()}
+    found = _one_by_one.jacobians(net, x, residual, order, wanted)
+    squares = torch.cat([part.square().sum(2) for part in found])
+    torch.testing.assert_close(squares, cc.ntk.diagonal(net, x, residual, order))
+
+
+def test_float32_and_no_points():
+    torch.manual_seed(0)
+    net, x = NETWORKS["global"](), points()
+    residual, order = RESIDUALS["laplacian"]
+    wide = cc.ntk.trace(net, x, residual, order)
+    narrow = cc.ntk.trace(net.float(), x.float(), residual, order)
+    assert narrow.dtype == torch.float64 and math.isclose(wide, narrow, rel_tol=1e-5)
+    assert cc.ntk.trace(net, x[:0].float(), residual, order) == 0.0
+    assert cc.ntk.gram(net, x[:0].float(), residual, order).shape == (0, 0)
+
+
+def test_inside_no_grad_and_autocast():
+    torch.manual_seed(0)
+    net, x = NETWORKS["weight norm"](), points()
+    residual, order = RESIDUALS["laplacian"]
+    known = cc.ntk.trace(net, x, residual, order)
+    with torch.no_grad():
+        assert cc.ntk.trace(net, x, residual, order) == known
+    with torch.autocast("cpu", torch.bfloat16):
+        assert cc.ntk.trace(net, x, residual, order) == known
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_residuals_of_the_jet_alone():
+    net, x = NETWORKS["plain"](), points()
+    two = cc.ntk.trace(net, x, lambda u, x: u.laplacian)
+    assert cc.ntk.trace(net, x, lambda u: u.laplacian) == two
+    assert cc.ntk.trace(net, x, lambda u: u.laplacian[:, 0]) == two
+
+
+def test_a_parameter_beside_the_network():
+    """A field that scales its network by a parameter of its own goes by torch.func."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.factor = mlp(), nn.Parameter(torch.tensor(1.5, **F64))
+
+        def field_jet(self, x, order, wrt, piece=None):
+            return cc.jet(self.net, x, order, wrt) * self.factor
+
+        def forward(self, x):
+            return self.net(x) * self.factor
+
+    torch.manual_seed(0)
+    field, x = Scaled(), points()
+    residual, order = RESIDUALS["laplacian"]
+    _, squares = expected(field, x, residual, order)
+    torch.testing.assert_close(cc.ntk.trace(field, x, residual, order), squares.sum())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"field": lambda x: x}, TypeError, "field: expected an nn.Module"),
+        ({"x": torch.zeros(3, dtype=torch.float64)}, ValueError, "x: expected"),
+        ({"residual": 3}, TypeError, "residual: expected a callable"),
+        ({"residual": lambda u, x: u.laplacian.sum()}, ValueError, r"shape \(7,\) or \(7, q\)"),
+        ({"residual": lambda u, x: 1.0}, TypeError, "floating tensor"),
+        ({"order": 4}, ValueError, "order: expected one of"),
+        ({"parameters": [torch.zeros(3)]}, ValueError, r"parameters\[0\]"),
+        ({"parameters": torch.zeros(3)}, TypeError, "parameters"),
+        ({"parameters": ["0.weight"]}, TypeError, r"parameters\[0\]"),
+    ],
+)
+def test_wrong_arguments(change, error, text):
+    arguments = {
+        "field": NETWORKS["plain"](), "x": points(), "residual": lambda u, x: u.laplacian,
+        "order": "laplacian", "parameters": None,
+    } | change  # fmt: skip
+    with pytest.raises(error, match=text):
+        cc.ntk.trace(**arguments)
