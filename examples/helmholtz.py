@@ -13,6 +13,9 @@ error can be shown.
 ``first``: q, two more outputs of the network, stands for grad u; the residuals are
 div q + k^2 u - f and q - grad u. See helmholtz_problem.py.
 
+``--balancer``: how the two losses of soft walls are weighed; without it by fixed numbers. The
+weights move with Adam and stay as they are for L-BFGS.
+
 Adam takes new points every step. What is left of the run after ``--adam`` of it is L-BFGS's, on
 points that stay. Options that are not given are those found best for the boundary and the form.
 
@@ -37,7 +40,7 @@ import colloc as cc
 import torch
 from colloc import training
 from common import check_device, command, facts, pick_device
-from helmholtz_problem import SCALE, exact, make_field, make_terms
+from helmholtz_problem import SCALE, exact, make_balancer, make_field, make_terms
 from torch import Tensor
 
 EXTRAS = {
@@ -92,6 +95,22 @@ class Config:
     """boundary points a step"""
     boundary_weight: float = 10.0
     """weight of the walls' loss"""
+    balancer: Literal[
+        "sum",
+        "ntk",
+        "lr-annealing",
+        "gradient-norm",
+        "gradnorm",
+        "uncertainty",
+        "softadapt",
+        "relobralo",
+        "resnorm",
+    ] = "sum"
+    """rule for the weights of the losses; "sum": fixed ones"""
+    update_every: int = 10
+    """steps between two updates of the rule's weights"""
+    tensorboard: bool = False
+    """curves of losses, weights and error for TensorBoard as well"""
     gradient_weight: float = 0.3
     """of the loss of q - grad u, in the first-order form"""
     adam: float | None = None
@@ -111,7 +130,8 @@ class Config:
         for name, value in DEFAULTS[self.boundary, self.form].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        for name in ("steps", "width", "depth", "points", "fixed_points", "boundary_points"):
+        sizes = ("steps", "width", "depth", "points", "fixed_points", "boundary_points")
+        for name in (*sizes, "update_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}.")
         weights = ("boundary_weight", "gradient_weight")
@@ -146,16 +166,24 @@ class Training:
             slope=1.0 if config.adaptive == "none" else config.slope,
             **self.where,
         )
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
         self.lbfgs: torch.optim.LBFGS | None = None
 
         form = (config.boundary, config.form)
         self.field = make_field(self.net, *form)
         self.start = self.wall_start = 0
         self.terms = make_terms(self.field, *self.next_points(), *form, config.gradient_weight)
-        # The residual is 17 pi^2 times as large as u; this brings both to one scale.
-        weights = {"interior": outputs / SCALE, "walls": config.boundary_weight}
-        self.balancer = cc.balancing.Sum({term.name: weights[term.name] for term in self.terms})
+        # The residual is 17 pi^2 times as large as u; fixed weights bring both to one scale.
+        fixed = {"interior": outputs / SCALE, "walls": config.boundary_weight}
+        self.balancer = make_balancer(
+            config.balancer,
+            self.net,
+            {term.name: fixed[term.name] for term in self.terms},
+            config.update_every,
+            config.seed,
+        )
+        self.balancer.to(device)
+        trained = [*self.net.parameters(), *self.balancer.parameters()]
+        self.optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
 
         axis = torch.linspace(-1, 1, 201, dtype=torch.float64)
         self.axes = (axis, axis)
@@ -186,7 +214,7 @@ class Training:
     def total(self) -> tuple[Tensor, dict[str, float]]:
         """The loss; it and its terms as numbers, or `problem` where they are not finite."""
         losses = {term.name: term.loss() for term in self.terms}
-        total = self.balancer(losses)
+        total = self.balancer(losses, self.steps, terms=self.terms)
         values = {name: loss.item() for name, loss in losses.items()} | {"loss": total.item()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
@@ -214,6 +242,7 @@ class Training:
         """Ten iterations of L-BFGS, or as many as are left."""
         count = min(BLOCK, self.config.steps - self.steps)
         if self.lbfgs is None:
+            self.balancer.eval()  # a line search needs weights that stay
             new = self.next_points(self.config.fixed_points)
             for term, points in zip(self.terms, new, strict=False):
                 term.points = points
@@ -272,9 +301,9 @@ class Training:
         if not math.isfinite(error):
             self.failure = f"the network is not finite at step {self.steps}"
             return error
-        self.history.append(
-            {"step": self.steps, "seconds": self.seconds, **values, "relative_l2": error}
-        )
+        weights = {f"weight of {name}": w for name, w in self.balancer.weights.items()}
+        row = {"step": self.steps, "seconds": self.seconds, **values, "relative_l2": error}
+        self.history.append(row | weights)
         self.good = self.state()
         return error
 
@@ -352,7 +381,10 @@ class Training:
             [row["step"] for row in self.history],
             {label: [row[name] for row in self.history] for name, label in labels.items()},
             errors={"relative L2": [row["relative_l2"] for row in self.history]},
+            weights=self.weight_curves(),
         )
+        if self.config.tensorboard:
+            self.write_tensorboard(folder / "tensorboard")
         training.write_text(
             folder / "history.json", json.dumps(self.history, indent=1, allow_nan=False) + "\n"
         )
@@ -360,6 +392,25 @@ class Training:
             folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n"
         )
         return metrics
+
+    def weight_curves(self) -> dict[str, list[float]]:
+        """The weights of the terms over the run, where a rule moves them."""
+        if self.config.balancer == "sum":
+            return {}
+        names = [term.name for term in self.terms]
+        return {name: [row[f"weight of {name}"] for row in self.history] for name in names}
+
+    def write_tensorboard(self, folder: Path) -> None:
+        """The curves of the pictures as scalars."""
+        names = [term.name for term in self.terms]
+        with training.TensorBoard(folder) as board:
+            for row in self.history:
+                board.log(
+                    int(row["step"]),
+                    loss={name: row[name] for name in (*names, "loss")},
+                    weight={name: row[f"weight of {name}"] for name in names},
+                    error={"relative_l2": row["relative_l2"]},
+                )
 
     def summary(self, metrics: dict[str, Any]) -> str:
         """The metrics in a sentence."""

@@ -112,3 +112,22 @@ def make_terms(
     if boundary == "soft":
         terms.append(cc.Term("walls", field, wall, lambda u, x: u.value[:, :1], order=0))
     return terms
+
+
+def make_balancer(
+    name: str, net: torch.nn.Module, fixed: dict[str, float], update_every: int, seed: int
+) -> cc.balancing.Balancer:
+    """The rule ``name`` for the losses named in ``fixed``, whose weights "sum" has."""
+    b, names, every = cc.balancing, list(fixed), {"update_every": update_every}
+    rules: dict[str, Callable[[], cc.balancing.Balancer]] = {
+        "sum": lambda: b.Sum(fixed),
+        "ntk": lambda: b.NTK(names, **every),
+        "lr-annealing": lambda: b.LRAnnealing(names, "interior", net.parameters(), **every),
+        "gradient-norm": lambda: b.GradientNormBalance(names, net.parameters(), **every),
+        "gradnorm": lambda: b.GradNorm(names, net, **every),
+        "uncertainty": lambda: b.HomoscedasticUncertainty(names, **every),
+        "softadapt": lambda: b.SoftAdapt(names, **every),
+        "relobralo": lambda: b.ReLoBRaLo(names, seed=seed, **every),
+        "resnorm": lambda: b.ResNorm(names, **every),
+    }
+    return rules[name]()

@@ -11,11 +11,13 @@ from colloc.training.interrupt import Interrupt
 from colloc.training.metrics import max_error, nrmse, relative_l2
 from colloc.training.plots import plot_history, plot_solution
 from colloc.training.progress import Progress
+from colloc.training.tensorboard import TensorBoard
 from colloc.training.vtk import write_grid
 
 __all__ = [
     "Interrupt",
     "Progress",
+    "TensorBoard",
     "atomic_path",
     "load_checkpoint",
     "max_error",

@@ -70,22 +70,25 @@ def plot_history(
     curves: Mapping[str, Sequence[float]],
     *,
     errors: Mapping[str, Sequence[float]] | None = None,
+    weights: Mapping[str, Sequence[float]] | None = None,
     title: str = "",
 ) -> None:
-    """Losses, and errors in a second panel, over the steps on logarithmic scales.
+    """Losses, errors and weights over the steps on logarithmic scales, a panel for each.
 
     Args:
         path: the picture to write, atomically.
         steps: the abscissa, common to all curves.
         curves: losses by name.
-        errors: further curves for the second panel, e.g. the relative L2 error.
+        errors: curves of a second panel, e.g. the relative L2 error.
+        weights: curves of a further panel, e.g. the losses' weights by a balancer.
         title: a line above the panels.
 
     Raises:
         ValueError: a curve whose length is not that of steps.
         ImportError: matplotlib is not installed.
     """
-    panels_of = [("loss", curves)] + ([("error", errors)] if errors else [])
+    further = (("error", errors), ("weight", weights))
+    panels_of = [("loss", curves), *((label, group) for label, group in further if group)]
     for _, group in panels_of:
         for name, values in group.items():
             if len(values) != len(steps):

@@ -1,0 +1,42 @@
+"""Curves of a training: a panel for the weights, and TensorBoard."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from colloc import training
+
+
+def test_weights_have_a_panel_of_their_own(tmp_path):
+    pytest.importorskip("matplotlib")
+    from matplotlib.image import imread
+
+    curves, weights = {"loss": [1.0, 0.1]}, {"walls": [1.0, 30.0]}
+    training.plot_history(tmp_path / "one.png", [0, 1], curves)
+    training.plot_history(
+        tmp_path / "three.png", [0, 1], curves, errors={"u": [1.0, 0.5]}, weights=weights
+    )
+    one, three = (imread(tmp_path / f"{name}.png").shape for name in ("one", "three"))
+    assert three[1] == pytest.approx(3 * one[1], rel=0.02)
+    with pytest.raises(ValueError, match="walls"):
+        training.plot_history(tmp_path / "x.png", [0, 1], curves, weights={"walls": [1.0]})
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_tensorboard_has_every_number(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with training.TensorBoard(tmp_path / "new" / "board") as board:
+        for step in (0, 100):
+            losses = {"walls": torch.tensor(0.5, requires_grad=True), "interior": 2.0 + step}
+            board.log(step, loss=losses, weight={"walls": 3.0})
+        for wrong in ({"loss": 3.0}, {"loss": [("walls", 1.0)]}):
+            with pytest.raises(TypeError, match="loss: expected a dictionary"):
+                board.log(1, **wrong)
+        with pytest.raises(TypeError, match="step: expected an integer"):
+            board.log(0.5, loss={})
+    found = EventAccumulator(str(tmp_path / "new" / "board")).Reload()
+    assert sorted(found.Tags()["scalars"]) == ["loss/interior", "loss/walls", "weight/walls"]
+    read = [(event.step, event.value) for event in found.Scalars("loss/interior")]
+    assert read == [(0, 2.0), (100, 102.0)]
