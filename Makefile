@@ -46,7 +46,7 @@ demo: $(call EXTRA,examples) ## solve the Helmholtz problem; results in runs/dem
 	$(RUN) examples/helmholtz.py --output runs/demo $(ARGS)
 
 test: $(call EXTRA,test) ## the whole test suite, in JOBS processes
-	$(RUN) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-gpu: $(call EXTRA,test) ## the tests that need an NVIDIA GPU
 	@$(RUN) -c "import torch, sys; sys.exit(0 if torch.cuda.is_available() else 'make test-gpu: torch sees no NVIDIA GPU here; see colloc info')"

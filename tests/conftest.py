@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Several processes with several threads each would take each other's time.
@@ -24,6 +25,22 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "cuda" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish(session):
+    """The garbage collector need not look through all modules and tests again and again: they
+    stay. Cycles that a test leaves are found as before."""
+    del session
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _freeze():
+    """What a file of tests leaves behind, torch's compiler above all, stays as well."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header(config):

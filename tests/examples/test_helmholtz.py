@@ -61,6 +61,21 @@ def start(folder, *options):
     )
 
 
+@pytest.fixture
+def command(monkeypatch):
+    """The command in this process, where torch is imported already; its exit code."""
+
+    def call(folder, *options):
+        needs_extras()
+        monkeypatch.setattr(sys, "argv", ["helmholtz", "--output", str(folder), *options])
+        try:
+            return helmholtz.main()
+        except SystemExit as error:  # options that tyro refuses
+            return error.code
+
+    return call
+
+
 SMALL = ("--points", "64", "--boundary-points", "16", "--width", "8", "--depth", "1")
 
 
@@ -183,11 +198,10 @@ def test_the_learning_rate_follows_what_ends_first():
     assert run.learning_rate(1.0) == pytest.approx(run.config.final_learning_rate)
 
 
-def test_command_writes_every_file(tmp_path):
-    process = start(tmp_path / "new", "--steps", "12", *SMALL)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+def test_command_writes_every_file(tmp_path, command, capsys):
     folder = tmp_path / "new"
+    assert command(folder, "--steps", "12", *SMALL) == 0
+    out = capsys.readouterr().out
     assert sorted(p.name for p in folder.iterdir()) == FILES
     metrics = json.loads((folder / "metrics.json").read_text())
     for name in ("relative_l2", "max_error", "nrmse", "boundary_error", "seconds"):
@@ -213,24 +227,47 @@ def test_command_writes_every_file(tmp_path):
     assert len(mesh.points) == 201 * 201
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_cleanly_and_keeps_the_results(tmp_path, number):
-    process = start(tmp_path, "--steps", "1000000", "--seconds", "100", *SMALL)
-    assert "training on" in process.stdout.readline()
-    time.sleep(1.0)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
-    assert sorted(p.name for p in tmp_path.iterdir()) == FILES
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+def assert_interrupted(folder):
+    assert sorted(p.name for p in folder.iterdir()) == FILES
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["interrupted"] is True and 0 < metrics["steps"] < 1000000
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_network(tmp_path):
-    process = start(tmp_path, "--steps", "3000", "--learning-rate", "1e6", *SMALL)
+def test_ctrl_c_stops_the_script_cleanly_and_keeps_the_results(tmp_path):
+    process = start(tmp_path, "--steps", "1000000", "--seconds", "100", *SMALL)
+    assert "training on" in process.stdout.readline()
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 1, err
-    assert "stopped because" in err
+    assert process.returncode == 130, err
+    assert_interrupted(tmp_path)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Drawing takes longer than training does here."""
+    monkeypatch.setattr(training, "plot_solution", lambda path, *_, **__: path.touch())
+    monkeypatch.setattr(training, "plot_history", lambda path, *_, **__: path.touch())
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_sigterm_stops_the_command_cleanly_and_keeps_the_results(tmp_path, command, monkeypatch):
+    step = helmholtz.Training.step
+
+    def interrupted(run, fraction):
+        if run.steps == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(run, fraction)
+
+    monkeypatch.setattr(helmholtz.Training, "step", interrupted)
+    assert command(tmp_path, "--steps", "1000000", "--seconds", "100", *SMALL) == 130
+    assert_interrupted(tmp_path)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_network(tmp_path, command, capsys):
+    assert command(tmp_path, "--steps", "3000", "--learning-rate", "1e6", *SMALL) == 1
+    assert "stopped because" in capsys.readouterr().err
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["problem"] and math.isfinite(metrics["relative_l2"])
     net = training.load_checkpoint(tmp_path / "checkpoint.pt")["net"]
@@ -248,18 +285,16 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_network(tmp_path):
         (("--seed", "-1"), "seed: expected 0 to 2^63 - 1, got -1"),
     ],
 )
-def test_wrong_options_are_refused(tmp_path, options, message):
-    process = start(tmp_path / "never", *options)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 2 and message in " ".join(err.split())
+def test_wrong_options_are_refused(tmp_path, command, capsys, options, message):
+    assert command(tmp_path / "never", *options) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "never").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_gpu_is_named(tmp_path):
-    process = start(tmp_path / "never", "--device", "cuda")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 2 and "torch sees no GPU here" in " ".join(err.split())
+def test_a_missing_gpu_is_named(tmp_path, command, capsys):
+    assert command(tmp_path / "never", "--device", "cuda") == 2
+    assert "torch sees no GPU here" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("module", ["tyro", "tqdm", "matplotlib", "meshio"])
@@ -272,11 +307,10 @@ def test_a_missing_extra_is_named(monkeypatch, capsys, module):
     assert "pip install 'colloc[examples]'" in message
 
 
-def test_without_a_good_network_earlier_results_stay(tmp_path):
+def test_without_a_good_network_earlier_results_stay(tmp_path, command, capsys):
     (tmp_path / "metrics.json").write_text("earlier")
-    process = start(tmp_path, "--steps", "10", "--learning-rate", "1e38", *SMALL)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1 and "nothing to write" in err
+    assert command(tmp_path, "--steps", "10", "--learning-rate", "1e38", *SMALL) == 1
+    assert "nothing to write" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
     assert (tmp_path / "metrics.json").read_text() == "earlier"
 
@@ -298,23 +332,18 @@ def test_after_a_failure_the_state_is_of_one_step():
     assert {int(s["step"]) for s in run.optimizer.state_dict()["state"].values()} == {6}
 
 
-def test_a_disk_that_fills_up_is_named(tmp_path, monkeypatch, capsys):
-    needs_extras()
-
+def test_a_disk_that_fills_up_is_named(tmp_path, command, monkeypatch, capsys):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(training, "write_grid", full)
-    options = ["helmholtz", "--output", str(tmp_path), "--steps", "2", *SMALL]
-    monkeypatch.setattr(sys, "argv", options)
-    assert helmholtz.main() == 1
+    assert command(tmp_path, "--steps", "2", *SMALL) == 1
     message = capsys.readouterr().err
     assert "could not write all results" in message and "No space left" in message
 
 
-def test_a_file_in_the_way_is_named(tmp_path):
+def test_a_file_in_the_way_is_named(tmp_path, command, capsys):
     (tmp_path / "file").write_text("mine")
-    process = start(tmp_path / "file", "--steps", "1")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 2 and "where a file is in the way" in err
+    assert command(tmp_path / "file", "--steps", "1") == 2
+    assert "where a file is in the way" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"

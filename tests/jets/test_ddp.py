@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import colloc as cc
 import pytest
 import torch
@@ -43,7 +45,14 @@ def work(rank, folder):
 
 
 def test_two_processes_average_their_gradients(tmp_path):
-    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
+    started = torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2, join=False)
+    end = time.monotonic() + 120
+    try:
+        while not started.join(timeout=5):
+            assert time.monotonic() < end, "the two processes wait for each other"
+    finally:
+        for process in started.processes:
+            process.kill()
     alone = Loss()
     alone(points()).backward()
     for rank in (0, 1):

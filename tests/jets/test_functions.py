@@ -63,7 +63,9 @@ def within(net, low, high):
 def test_against_autograd(name, order):
     of_torch, low, high = FUNCTIONS[name]
     of_jets = getattr(cc.jets, name)
-    for d, wrt in ((1, None), (2, None), (3, None), (3, (2, 0))):
+    # A function gives its derivatives; what follows from them in more inputs is common to all.
+    shapes = ((1, None), (2, None), (3, None), (3, (2, 0)))
+    for d, wrt in shapes if name in ("sin", "tan") else shapes[1:2]:
         x, z = points(6, d), within(network(d, 2), low, high)
         found = of_jets(cc.jet(z, x, order, wrt))
         assert_same(found, cc.jet(lambda x, z=z: of_torch(z(x)), x, order, wrt))

@@ -19,10 +19,12 @@ orders = pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("kind", cc.ops.KINDS)
 @orders
 def test_every_kind_order_dimension_and_slope(kind, order):
-    for d, adaptive in itertools.product((1, 2, 3, 4), (False, "global", "layer", "neuron")):
-        if order == 3 and d == 4 and adaptive in ("global", "layer"):
-            continue
-        net = network(d, 2, 5, 2, kind, adaptive)
+    # Each dimension with another slope, shifted from kind to kind: with every kind and order
+    # there are all dimensions and all slopes, and with every order all pairs of the two.
+    slopes = (False, "global", "layer", "neuron")
+    shift = cc.ops.KINDS.index(kind) + ORDERS.index(order)
+    for d in (1, 2, 3, 4):
+        net = network(d, 2, 5, 2, kind, slopes[(d + shift) % 4])
         compare(net, torch.randn(3, d, dtype=F64), order)
 
 
@@ -36,6 +38,11 @@ def test_both_paths(order, path):
 def test_odd_sizes(points, width, path):
     net = network(2, 3, width, 2, "tanh", "layer")
     compare(net, torch.randn(points, 2, dtype=F64), "laplacian")
+
+
+@pytest.mark.parametrize("points,width", [(0, 7), (1, 100), (31, 1), (33, 7)])
+def test_odd_sizes_of_a_higher_order(points, width, path):
+    net = network(2, 3, width, 2, "tanh", "layer")
     compare(net, torch.randn(points, 2, dtype=F64), "grad_laplacian")
 
 

@@ -6,6 +6,7 @@ the lower orders have to give the same.
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 
@@ -68,37 +69,51 @@ def scattered(rng, pieces, size, shift, count):
     return torch.tensor(found, dtype=F64)
 
 
-@pytest.mark.parametrize("m", [1, 2])
-@pytest.mark.parametrize("maker", list(MAKERS))
-def test_lower_orders_against_the_formula_that_holds_everywhere(capability, maker, m):
-    rng = random.Random(maker)
+@functools.cache
+def around(maker):
+    """Sizes, shifts, lengths, pieces and points around them."""
+    rng, cases = random.Random(maker), []
     for size, shift in PLACES:
         for length in (size, 0.01 * size, 100.0 * size):
             pieces = MAKERS[maker](size, shift, rng)
             x = scattered(rng, pieces, size, shift, 120)
             if shift == 1e6:  # where rounding decides on which side a point is
                 x = x[[off_the_pieces(pieces, p) for p in x.tolist()]]
-            expected = op(x, table(pieces), m, 3, None, length)
-            for order, components in ((0, 1), (1, 3), (2, 6)):
-                found = op(x, table(pieces), m, order, None, length)
-                assert len(found) == components
-                worst = max(excess(found, expected[:components], x, pieces))
-                assert worst < 1, (size, shift, length, order)
-            found = op(x, table(pieces), m, "laplacian", None, length)
-            expected[3] += expected[5]
-            assert max(excess(found, expected[:4], x, pieces)[:2]) < 1
-            bound = 1e-6 * expected[3:6].abs().amax(0).clamp(min=1 / size)
-            assert ((found[3] - expected[3]).abs() < bound).all(), (size, shift, length)
+            cases.append((size, shift, length, pieces, x))
+    return cases
 
 
-def test_away_from_pieces_against_60_digits(capability):
-    rng = random.Random("far")
+@pytest.mark.parametrize("m", [1, 2])
+@pytest.mark.parametrize("maker", list(MAKERS))
+def test_lower_orders_against_the_formula_that_holds_everywhere(capability, maker, m):
+    for size, shift, length, pieces, x in around(maker):
+        expected = op(x, table(pieces), m, 3, None, length)
+        for order, components in ((0, 1), (1, 3), (2, 6)):
+            found = op(x, table(pieces), m, order, None, length)
+            assert len(found) == components
+            worst = max(excess(found, expected[:components], x, pieces))
+            assert worst < 1, (size, shift, length, order)
+        found = op(x, table(pieces), m, "laplacian", None, length)
+        expected[3] += expected[5]
+        assert max(excess(found, expected[:4], x, pieces)[:2]) < 1
+        bound = 1e-6 * expected[3:6].abs().amax(0).clamp(min=1 / size)
+        assert ((found[3] - expected[3]).abs() < bound).all(), (size, shift, length)
+
+
+@functools.cache
+def far_points():
+    rng, cases = random.Random("far"), []
     for m in (1, 2):
         for maker in MAKERS.values():
             pieces = maker(1.0, 0.0, rng)
             points = [[4 * rng.uniform(-1, 1), 4 * rng.uniform(-1, 1)] for _ in range(6)]
-            x, expected = in_60_digits(pieces, points, m)
-            assert max(excess(op(x, table(pieces), m, 2), expected[:6], x, pieces)) < 0.1
+            cases.append((m, pieces, *in_60_digits(pieces, points, m)))
+    return cases
+
+
+def test_away_from_pieces_against_60_digits(capability):
+    for m, pieces, x, expected in far_points():
+        assert max(excess(op(x, table(pieces), m, 2), expected[:6], x, pieces)) < 0.1
 
 
 @pytest.mark.parametrize("m", [1, 2])

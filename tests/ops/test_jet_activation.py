@@ -61,8 +61,12 @@ def check(order, n, kind, dtype=F64, points=3, width=7, tolerance=1e-12):
     close(OPS.jet_activation_tangent(cut(v, dtype), cut(y, dtype), *rest), tangent)
 
 
-@pytest.mark.parametrize("kind", cc.ops.KINDS)
-@pytest.mark.parametrize("order,n", CASES)
+# The kernels take a kind's derivatives first, as many as the order has, and compose them after
+# that, by order and n: every kind and order with two n, every order and n with half of the kinds.
+@pytest.mark.parametrize(
+    "kind,order,n",
+    [(k, *case) for i, k in enumerate(cc.ops.KINDS) for case in CASES if (i + case[1]) % 2],
+)
 def test_against_the_reference(kind, order, n):
     check(order, n, kind)
 

@@ -8,6 +8,9 @@ from mpmath import mp, mpf
 
 DEGREE = 3
 TERMS = [(i, d - i) for d in range(DEGREE + 1) for i in range(d, -1, -1)]
+PRODUCTS = [
+    ((i, j), (k, l), (i + k, j + l)) for i, j in TERMS for k, l in TERMS if i + j + k + l <= DEGREE
+]
 
 
 class Series:
@@ -30,11 +33,11 @@ class Series:
 
     def __mul__(self, other):
         other = as_series(other)
-        out = dict.fromkeys(TERMS, mpf(0))
-        for (i, j), a in self.terms.items():
-            for (k, l), b in other.terms.items():
-                if i + j + k + l <= DEGREE:
-                    out[i + k, j + l] += a * b
+        out = {}
+        for one, two, into in PRODUCTS:
+            a, b = self.terms[one], other.terms[two]
+            if a and b:  # most terms of a variable, a number or a power of the rest are 0
+                out[into] = out.get(into, 0) + a * b
         return Series(out)
 
     __rmul__ = __mul__
