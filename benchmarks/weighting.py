@@ -1,7 +1,7 @@
 """Every rule of loss weighting on the Helmholtz problem with soft walls: which error is left after
 equal steps.
 
-    python -m benchmarks.weighting [--seeds 3] [--only RULE ...] [--output FOLDER]
+    python -m benchmarks.weighting [--seeds 3] [--only RULE ...] [--output FOLDER] [--resume]
 
 The problem of the source (lap u + u = f on [-1, 1]^2, u = sin(pi x) sin(4 pi y), weight of the
 interior the distance to the wall, losses that are integrals, Adam with an exponential schedule,
@@ -256,18 +256,34 @@ def jobs(seeds: int, only: Iterable[str]) -> list[tuple[str, int, float]]:
     ]
 
 
+def earlier(folder: Path) -> list[dict[str, Any]]:
+    """The runs of an earlier call with the same settings."""
+    path = folder / "weighting.json"
+    if not path.exists():
+        return []
+    record: dict[str, Any] = json.loads(path.read_text())
+    if record["settings"] != SETTINGS or record["every"] != EVERY:
+        raise SystemExit(f"{path}: made with other settings; leave out --resume")
+    found: list[dict[str, Any]] = record["runs"]
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.weighting", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="0 to this one less")
     parser.add_argument("--only", nargs="*", default=[], choices=list(RULES), metavar="RULE")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/local"))
+    parser.add_argument("--resume", action="store_true", help="keep the runs that are there")
     arguments = parser.parse_args()
     if arguments.seeds < 1:
         parser.error(f"--seeds: expected at least 1, got {arguments.seeds}")
     torch.set_num_threads(1)
-    runs: list[dict[str, Any]] = []
-    text = ""
+    runs = earlier(arguments.output) if arguments.resume else []
+    done = {(run["rule"], run["seed"], run["scale"]) for run in runs}
+    text = save(runs, arguments.output) if runs else ""
     for rule, seed, scale in jobs(arguments.seeds, arguments.only):
+        if (rule, seed, scale) in done:
+            continue
         runs.append(train(rule, seed, scale))
         found = runs[-1]
         print(

@@ -58,7 +58,7 @@ def test_losses_that_go_wrong(make, bad):
             if k in when:
                 losses["b"] = losses["b"] * 0 + bad
             before = {name: value.clone() for name, value in state(rule).items()}
-            counts = ("calls", "updates", "last_step")
+            counts = ("calls", "updates", "last_step", "used")  # used: what the last total had
             total = rule(losses, k)
             total.backward()
             weights = torch.tensor(list(rule.weights.values()))
@@ -242,3 +242,44 @@ def test_everything_is_listed():
     assert sorted(balancing.__all__) == balancing.__all__ or set(balancing.__all__) >= set(RULES)
     for name in balancing.__all__:
         assert hasattr(balancing, name)
+
+
+@rules
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_step_that_is_evaluated_again(make, every):
+    """As in the closure of an L-BFGS step: the same losses have the same total and gradient."""
+    model = Model()
+    rule = make(model, update_every=every)
+    for k in range(4):
+        found = []
+        for _ in range(3):
+            total = rule(model.losses(k), k)
+            found.append((total, *torch.autograd.grad(total, list(model.parameters()))))
+        for again in found[1:]:
+            for one, other in zip(again, found[0], strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-13, atol=0)
+
+
+def test_hooks_of_parameters_run_once():
+    for make in (RULES["LRAnnealing"], RULES["GradientNormBalance"], RULES["GradNorm"]):
+        hooked = Model()
+        hooked.p.register_hook(lambda g: 0.5 * g)
+        rule = make(hooked)
+        total = rule(hooked.losses(1))
+        expected = sum(
+            w * torch.autograd.grad(loss, hooked.p)[0]
+            for w, loss in zip(
+                used_weights(rule, hooked, total), hooked.losses(1).values(), strict=True
+            )
+        )
+        found = torch.autograd.grad(total, hooked.p)[0]
+        torch.testing.assert_close(found, expected)
+
+
+def used_weights(rule, model, total):
+    """The weights that a total has: those of the rule, or before its update."""
+    for weights in (list(rule.weights.values()), [1.0] * len(NAMES)):
+        value = sum(w * v for w, v in zip(weights, model.losses(1).values(), strict=True))
+        if torch.isclose(value, total):
+            return weights
+    raise AssertionError("no weights give this total")

@@ -323,6 +323,9 @@ def test_inside_no_grad_and_autocast():
     known = cc.ntk.trace(net, x, residual, order)
     with torch.no_grad():
         assert cc.ntk.trace(net, x, residual, order) == known
+    with torch.inference_mode():
+        assert cc.ntk.trace(net, x + 0, residual, order) == known
+        assert cc.ntk.gram(net, x + 0, residual, order).trace().isclose(known)
     with torch.autocast("cpu", torch.bfloat16):
         assert cc.ntk.trace(net, x, residual, order) == known
     assert all(p.grad is None for p in net.parameters())

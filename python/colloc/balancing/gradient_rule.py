@@ -41,6 +41,7 @@ class CountedRule(Balancer):
         for name, value in (("calls", 0), ("updates", 0), ("last_step", -1)):
             self.register_buffer(name, torch.tensor(value))
         self._counted: tuple[int, int, int] | None = (0, 0, -1)
+        self._again = False  # whether a call is for the same step as the last update
 
     def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
         super()._load_from_state_dict(*args, **options)
@@ -65,8 +66,9 @@ class CountedRule(Balancer):
                 negative or no integer; no loss depends on the rule's parameters.
         """
         values, dtype = self.stacked(losses)
+        self._again = False
         used = self._step(losses, values, step, terms, dtype) if self._moves(values) else None
-        weights, total = (self.weight.clone(), None) if used is None else used
+        weights, total = (self._present(), None) if used is None else used
         return torch.dot(values, weights).to(dtype) if total is None else total
 
     def update(
@@ -77,6 +79,10 @@ class CountedRule(Balancer):
         values, _ = self.stacked(losses)
         if self._moves(values):
             self._step(losses, values, step, terms, None)
+
+    def _present(self) -> Tensor:
+        """The weights of a step without an update, a tensor of its own."""
+        return self.weight.clone()
 
     def _moves(self, values: Tensor) -> bool:
         """Whether updates are made here at all."""
@@ -100,7 +106,8 @@ class CountedRule(Balancer):
         if isinstance(step, Tensor):
             step = int(step) if step.device.type == "cpu" else None
         at = calls if step is None else step
-        due = (at % self.update_every == 0 or updates == 0) and (step is None or at != last)
+        self._again = step is not None and at == last
+        due = (at % self.update_every == 0 or updates == 0) and not self._again
         used = None
         if due:  # one that fails is not counted
             used = self._move([losses[name] for name in self.names], values, terms, dtype)
@@ -175,6 +182,8 @@ class GradientRule(CountedRule):
                 "requires_grad_(True) for them.",
             )
         whole = dtype is not None and 2 * share >= sum(numbers.values())
+        # Hooks of a parameter would see these gradients, and those of the total once more.
+        whole = whole and not any(leaf._backward_hooks for leaf in reached)
         targets = reached if whole else [p for p in chosen if id(p) in numbers]
         found = gradients_of(losses, targets)
         place = {id(target): k for k, target in enumerate(targets)}

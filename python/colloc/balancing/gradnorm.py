@@ -114,6 +114,7 @@ class GradNorm(GradientRule):
 
     z: Tensor
     initial: Tensor
+    used: Tensor
 
     def __init__(
         self,
@@ -138,6 +139,8 @@ class GradNorm(GradientRule):
         else:
             self.register_buffer("z", zeros)
         self.register_buffer("initial", torch.full_like(self.weight, torch.nan))
+        # What the last step's total has: a step may be evaluated again.
+        self.register_buffer("used", torch.ones_like(self.weight))
         self._slope: tuple[Tensor, Tensor] | None = None
 
     def forward(
@@ -162,6 +165,11 @@ class GradNorm(GradientRule):
         if self.peer:
             refuse_peer_update()
         super().update(losses, step, terms=terms)
+        if self.training:
+            self.used.copy_(self.weight)
+
+    def _present(self) -> Tensor:
+        return (self.used if self._again else self.weight).clone()
 
     def _weigh(self, gradients: Sequence[Gradients], values: Tensor) -> Tensor:
         values = averaged(values, self.process_group)
@@ -174,6 +182,7 @@ class GradNorm(GradientRule):
         self.weight.copy_(weights)
         self.z.copy_(state.z)
         self.initial.copy_(state.initial)
+        self.used.copy_(before)
         return before
 
     def _weigh_as_peer(self, found: GradNormValues) -> Tensor:
@@ -186,4 +195,5 @@ class GradNorm(GradientRule):
         self._slope = (torch.where(accept, objective, 0.0), torch.where(accept, slope, 0.0))
         weights = self.z.exp()
         self.weight.copy_(weights)
+        self.used.copy_(weights)
         return weights

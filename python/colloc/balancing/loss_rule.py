@@ -63,6 +63,9 @@ class LossRule(Balancer):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.register_buffer("last_step", torch.full((), -1, dtype=torch.int64))
+        if not self._uses_updated and weight is not None:
+            # What the last step's total has: a step may be evaluated again.
+            self.register_buffer("used", torch.full_like(self.weight, weight))
 
     def forward(
         self, losses: dict[str, Tensor], step: int | Tensor | None = None, *, terms: Any = None
@@ -93,6 +96,8 @@ class LossRule(Balancer):
         values, _ = self.stacked(losses)
         if self.training:
             self._move(values.detach(), step)
+            if not self._uses_updated:
+                cast("dict[str, Tensor]", self._buffers)["used"].copy_(self.weight)
 
     def _core(self, values: Tensor, state: Any, due: Tensor | None) -> tuple[Tensor, Any]:
         raise NotImplementedError
@@ -106,7 +111,14 @@ class LossRule(Balancer):
         held = cast("dict[str, Tensor]", self._buffers)
         old = self._state._make([held[name] for name in self._state._fields])
         weights, new = self._core(values, old, due)
-        before, after = pinned(held["weight"], weights)
+        if self._uses_updated:
+            used, _ = pinned(weights, held["weight"])
+        else:
+            used = held["weight"]
+            if at is not None:
+                used = torch.where(at == held["last_step"], held["used"], used)
+            used, _ = pinned(used, weights)
+            held["used"].copy_(used)
         if at is not None:
             last = held["last_step"]
             last.copy_(torch.where(new.updates > old.updates, at, last))
@@ -114,7 +126,7 @@ class LossRule(Balancer):
             buffer.copy_(tensor)
         if "weight" not in self._state._fields:
             held["weight"].copy_(weights)
-        return after if self._uses_updated else before
+        return used
 
     def _due(self, step: int | Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Whether to update, a bool tensor () or None for yes; and the step as a tensor."""

@@ -28,8 +28,18 @@ _CHUNK = {"cpu": 1 << 22, "cuda": 1 << 27}
 @contextmanager
 def whole_precision(x: Tensor) -> Iterator[None]:
     """Without autocast, which would lower some of the products, and without a graph."""
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+    # In inference mode there would be no graph to the jets, and every gradient 0.
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast(x.device.type, enabled=False),
+    ):
         yield
+
+
+def ordinary(x: Tensor) -> Tensor:
+    """The points without graph, and as autograd can save them."""
+    return x.clone() if x.is_inference() else x.detach()
 
 
 class Parts(NamedTuple):

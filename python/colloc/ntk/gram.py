@@ -15,6 +15,7 @@ from colloc.ntk._pieces import Pieces
 from colloc.ntk._rows import (
     Rows,
     check_field,
+    ordinary,
     residual_call,
     wanted_parameters,
     whole_precision,
@@ -90,7 +91,7 @@ def _pieces(
     order: Order,
     wanted: dict[int, Tensor],
 ) -> list[Pieces]:
-    x, call = x.detach(), residual_call(residual)
+    x, call = ordinary(x), residual_call(residual)
     rows = Rows(lambda: call(jet(field, x, order), x), x, wanted)
     for part in rows.parts(rows.by_jets(), whole=True):
         return part.pieces

@@ -15,6 +15,7 @@ from colloc.ntk._rows import (
     Rows,
     check_field,
     check_rows,
+    ordinary,
     residual_call,
     wanted_parameters,
     whole_precision,
@@ -125,7 +126,7 @@ def _diagonal(
     order: Order,
     wanted: dict[int, Tensor],
 ) -> Tensor:
-    x = x.detach()
+    x = ordinary(x)
     if x.shape[0] == 0:
         return check_rows(evaluate(x), 0).double()
     try:
