@@ -107,7 +107,7 @@ def test_resumed_runs_are_equal_to_the_bit(make):
 @rules
 def test_state_of_other_names_is_refused(make):
     saved = make(Model()).state_dict()
-    saved["_extra_state"] = ["a", "c", "b"]
+    saved["_extra_state"]["names"] = ["a", "c", "b"]
     with pytest.raises(ValueError, match="Make the balancer with the same names"):
         make(Model()).load_state_dict(saved)
 
@@ -283,3 +283,24 @@ def used_weights(rule, model, total):
         if torch.isclose(value, total):
             return weights
     raise AssertionError("no weights give this total")
+
+
+def test_state_of_another_rule_is_refused():
+    first, second = (RULES[name](Model()) for name in ("LRAnnealing", "GradientNormBalance"))
+    with pytest.raises(ValueError, match="state_dict: expected the state of GradientNormBalance"):
+        second.load_state_dict(first.state_dict())
+
+
+@rules
+def test_a_first_update_that_fails_is_tried_again(make):
+    model = Model()
+    rule, other = make(model, update_every=100), make(model, update_every=100)
+    if trained(rule):
+        pytest.skip("weights move in the optimiser")
+    bad = model.losses(0)
+    bad["b"] = bad["b"] * math.nan
+    rule(bad, 0)
+    for one in (rule, other):
+        one(model.losses(1), 1)
+    assert rule.weights == other.weights
+    assert "NTK" not in type(rule).__name__ or rule.weights != dict.fromkeys(NAMES, 1.0)

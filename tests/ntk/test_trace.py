@@ -380,3 +380,29 @@ def test_wrong_arguments(change, error, text):
     } | change  # fmt: skip
     with pytest.raises(error, match=text):
         cc.ntk.trace(**arguments)
+
+
+def test_hooks_of_parameters_change_nothing():
+    torch.manual_seed(0)
+    net, x = NETWORKS["weight norm"](), points()
+    residual, order = RESIDUALS["laplacian"]
+    known = cc.ntk.trace(net, x, residual, order)
+    for parameter in net.parameters():
+        parameter.register_hook(lambda g: 3 * g)
+    torch.testing.assert_close(cc.ntk.trace(net, x, residual, order), known)
+
+
+def test_options_of_a_residual_keep_their_defaults():
+    net, x = NETWORKS["plain"](), points()
+    known = cc.ntk.trace(net, x, lambda u: 2.0 * u.laplacian)
+    assert cc.ntk.trace(net, x, lambda u, k=2.0: k * u.laplacian) == known
+    assert cc.ntk.trace(net, x, lambda u, x=None: (2.0 + 0 * x[:, :1]) * u.laplacian) == known
+
+
+def test_no_columns_and_low_precision():
+    net, x = NETWORKS["plain"](), points()
+    assert cc.ntk.diagonal(net, x, lambda u: u.value[:, :0], 0).shape == (7, 0)
+    assert cc.ntk.trace(net, x, lambda u: u.value[:, :0], 0) == 0.0
+    for call in (cc.ntk.trace, cc.ntk.gram):
+        with pytest.raises(ValueError, match="x: expected points in float32 or float64"):
+            call(net.bfloat16(), x.bfloat16(), lambda u: u.value, 0)

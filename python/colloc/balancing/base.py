@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -82,23 +82,26 @@ class Balancer(nn.Module):
         dtype = functools.reduce(torch.promote_types, dtypes)
         return torch.stack([part.to(torch.float64) for part in parts]), dtype
 
-    def get_extra_state(self) -> list[str]:
-        """The losses' names, for ``state_dict()``."""
-        return list(self.names)
+    def get_extra_state(self) -> dict[str, Any]:
+        """The rule and the losses' names, for ``state_dict()``."""
+        return {"rule": type(self).__name__, "names": list(self.names)}
 
-    def set_extra_state(self, state: Sequence[str]) -> None:
-        """Nothing to set: the names were compared before the weights were copied."""
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing to set: it was compared before the weights were copied."""
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
     ) -> None:
         # Refused here and not in set_extra_state, which torch calls after copying the weights.
         saved = state_dict.get(f"{prefix}_extra_state")
-        if saved is not None and tuple(saved) != self.names:
+        if saved is not None and saved["rule"] != type(self).__name__:
+            got, wanted = f"that of {saved['rule']}", f"the state of {type(self).__name__}"
+            fail("state_dict", wanted, got, f"Load it into a {saved['rule']}.")
+        if saved is not None and tuple(saved["names"]) != self.names:
             fail(
                 "state_dict",
                 f"the weights of the losses {list(self.names)}",
-                f"those of {list(saved)}",
+                f"those of {list(saved['names'])}",
                 "Make the balancer with the same names, in the same order, as the saved one.",
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **options)

@@ -80,6 +80,13 @@ class CountedRule(Balancer):
         if self._moves(values):
             self._step(losses, values, step, terms, None)
 
+    def _counts(self, values: Tensor) -> bool:
+        """Whether an update was one: not with a loss that is not finite, so that the first is
+        tried again at the next call. A GPU is not waited for to know."""
+        if values.is_cuda:
+            return True
+        return bool(all_finite(averaged(values.detach(), self.process_group)))
+
     def _present(self) -> Tensor:
         """The weights of a step without an update, a tensor of its own."""
         return self.weight.clone()
@@ -111,6 +118,7 @@ class CountedRule(Balancer):
         used = None
         if due:  # one that fails is not counted
             used = self._move([losses[name] for name in self.names], values, terms, dtype)
+            due = self._counts(values)
         last = at if due and step is not None else last
         self._counted = (calls + (step is None), updates + due, last)
         for buffer, count in zip(
@@ -161,6 +169,7 @@ class GradientRule(CountedRule):
         super().__init__(names, update_every, process_group)
         # In a tuple, for they are not the balancer's own.
         self._parameters_of = (check_parameters(parameters),)
+        self._entries: list[int] = []  # of the parameters that each loss depends on, here
 
     @property
     def _chosen(self) -> list[Tensor]:
@@ -191,6 +200,7 @@ class GradientRule(CountedRule):
             of_chosen: list[Gradients] = [
                 [row[place[id(p)]] if id(p) in place else None for p in chosen] for row in found
             ]
+            self._entries = [sum(g.numel() for g in row if g is not None) for row in of_chosen]
             weights = self._weigh(shared(of_chosen, chosen, self.process_group), values.detach())
         if not whole or dtype is None:
             return weights, None

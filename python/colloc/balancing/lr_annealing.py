@@ -128,8 +128,7 @@ class LRAnnealing(GradientRule):
         index = self.names.index(self.reference)
         count = torch.full_like(values, sum(p.numel() for p in self._chosen))
         if self.peer:
-            used = [sum(g.numel() for g in row if g is not None) for row in gradients]
-            count = values.new_tensor(used)
+            count = values.new_tensor(self._entries)
         mean = norms(gradients, 1, values) / count
         if self.statistic == "max":
             top = norms(gradients[index : index + 1], torch.inf, values)[0]

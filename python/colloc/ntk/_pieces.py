@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from colloc._graph import leaves_of
+from colloc.jets.rules import Unsupported
 from colloc.ops.ntk_gram_block import ntk_gram_block
 from colloc.ops.ntk_trace import ntk_trace
+
+Uses: TypeAlias = list[tuple[Tensor, Tensor]]
+
+
+class Normed(NamedTuple):
+    """The gradient by v of a weight g v / |v|: that by the weight times g / |v|, less its part
+    along v."""
+
+    uses: Uses
+    """h and zbar g / |v| of each use of the weight."""
+    along: Tensor
+    """The part along v, (n, out)."""
+
+    def plus(self, other: Normed) -> Normed:
+        """Of the uses of both."""
+        return Normed([*self.uses, *other.uses], self.along + other.along)
+
+
+def normed_by(weight: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]] | None:
+    """v, g and their leaves (None: not trained) where a weight is g v / |v| by rows, by torch's
+    parametrization; else None."""
+    node: Any = weight.grad_fn
+    if type(node).__name__ != "WeightNormInterfaceBackward0" or node._saved_dim != 0:
+        return None
+    leaves: list[Tensor | None] = []
+    for following, _ in node.next_functions:
+        if following is not None and type(following).__name__ != "AccumulateGrad":
+            return None
+        leaves.append(None if following is None else following.variable)
+    return node._saved_v.detach(), node._saved_g.detach(), leaves
+
+
+def _joined(uses: Uses) -> tuple[Tensor, Tensor]:
+    """All uses of a matrix side by side along k."""
+    if len(uses) == 1:
+        return uses[0]
+    return torch.cat([h for h, _ in uses], 1), torch.cat([zbar for _, zbar in uses], 1)
 
 
 class Pieces:
@@ -26,8 +65,9 @@ class Pieces:
 
     def __init__(self, wanted: Mapping[int, Tensor]) -> None:
         self._wanted = wanted
-        self._uses: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        self._uses: dict[int, Uses] = {}
         self._rows: dict[int, Tensor] = {}
+        self._normed: dict[int, Normed] = {}
 
     def wants(self, parameter: Tensor | None) -> bool:
         """Whether gradients by the parameter, or by leaves that it is made of, are wanted."""
@@ -39,10 +79,29 @@ class Pieces:
         """A use of ``weight`` (out, in): h (n, K, in) and zbar (n, K, out)."""
         if not self.wants(weight):
             return
-        if weight.grad_fn is not None:
+        normed = normed_by(weight)
+        if normed is not None:
+            self._add_normed(*normed, h, zbar)
+        elif weight.grad_fn is not None:
             self.add_rows(weight, torch.bmm(zbar.transpose(1, 2), h))
         else:
             self._uses.setdefault(id(weight), []).append((h, zbar))
+
+    def _add_normed(
+        self, v: Tensor, g: Tensor, leaves: list[Tensor | None], h: Tensor, zbar: Tensor
+    ) -> None:
+        """A use of the weight g v / |v|, by rows, with G_o the gradient by its row o:
+        by g_o it is s_o = G_o . v_o / |v_o|, by v_o (g_o / |v_o|) (G_o - s_o v_o / |v_o|)."""
+        length = v.norm(dim=1)
+        along = (zbar * torch.matmul(h, (v / length.unsqueeze(1)).t())).sum(1)
+        of_v, of_g = leaves
+        if of_v is not None and id(of_v) in self._wanted:
+            factor = g.reshape(-1) / length
+            one = Normed([(h, zbar * factor)], along * factor)
+            before = self._normed.get(id(of_v))
+            self._normed[id(of_v)] = one if before is None else before.plus(one)
+        if of_g is not None:
+            self.add_rows(of_g, along.reshape(-1, *of_g.shape))
 
     def add_rows(self, parameter: Tensor, rows: Tensor) -> None:
         """Gradients ``rows`` (n, *shape) by a parameter, or by a tensor made of parameters."""
@@ -56,6 +115,8 @@ class Pieces:
         leaves = [leaf for leaf in leaves_of([parameter]) if id(leaf) in self._wanted]
         if not leaves or rows.shape[0] == 0:
             return
+        if any(leaf._backward_hooks for leaf in leaves):
+            raise Unsupported("hooks of parameters under a parametrization")
         found = torch.autograd.grad(
             parameter, leaves, rows, retain_graph=True, allow_unused=True, is_grads_batched=True
         )
@@ -70,23 +131,35 @@ class Pieces:
         for key, rows in other._rows.items():
             before = self._rows.get(key)
             self._rows[key] = rows if before is None else before + rows
+        for key, normed in other._normed.items():
+            one = self._normed.get(key)
+            self._normed[key] = normed if one is None else one.plus(normed)
         return self
 
     def squares(self) -> Tensor | float:
         """The squared norm of each row's gradient, (n,) float64; 0.0 where there is none."""
-        return self._sum(
-            lambda key: ntk_trace(*self._matrix(key)),
+        total = self._sum(
+            lambda key: ntk_trace(*_joined(self._uses[key])),
             lambda key: self._rows[key].square().sum(1, dtype=torch.float64),
             [self],
         )
+        for normed in self._normed.values():
+            total = total + ntk_trace(*_joined(normed.uses))
+            total = total - normed.along.square().sum(1, dtype=torch.float64)
+        return total
 
     def products(self, other: Pieces) -> Tensor | float:
         """The inner products of the rows' gradients with those of ``other``, (n, n2)."""
-        return self._sum(
-            lambda key: ntk_gram_block(*self._matrix(key), *other._matrix(key)),
+        total = self._sum(
+            lambda key: ntk_gram_block(*_joined(self._uses[key]), *_joined(other._uses[key])),
             lambda key: self._rows[key] @ other._rows[key].t(),
             [self, other],
         )
+        for key in self._normed.keys() & other._normed.keys():
+            one, two = self._normed[key], other._normed[key]
+            total = total + ntk_gram_block(*_joined(one.uses), *_joined(two.uses))
+            total = total - one.along @ two.along.t()
+        return total
 
     def _sum(
         self,
@@ -95,6 +168,9 @@ class Pieces:
         sides: list[Pieces],
     ) -> Tensor | float:
         total: Tensor | float = 0.0
+        for side in sides:
+            if side._normed.keys() & side._keys().keys():
+                raise Unsupported("a weight that is normalised and used in another way as well")
         keys = [key for key in self._keys() if all(key in side._keys() for side in sides)]
         for key in keys:
             if all(key not in side._rows for side in sides):
@@ -107,12 +183,6 @@ class Pieces:
 
     def _keys(self) -> dict[int, None]:
         return dict.fromkeys([*self._uses, *self._rows])
-
-    def _matrix(self, key: int) -> tuple[Tensor, Tensor]:
-        uses = self._uses[key]
-        if len(uses) == 1:
-            return uses[0]
-        return torch.cat([h for h, _ in uses], 1), torch.cat([zbar for _, zbar in uses], 1)
 
     def _to_rows(self, key: int) -> None:
         """Write out a matrix's gradients: it is used in another way as well."""

@@ -80,6 +80,8 @@ class Rows:
 
     def squares(self) -> Tensor:
         """The rows' squared gradients, (N, q) float64."""
+        if self.columns == 0:
+            return self.values.double()
         grads = self.by_jets()
         if len(self._used) == 1:
             found = squares(self._used[0], grads[0], self._wanted)
@@ -134,6 +136,13 @@ def check_rows(rows: Any, count: int) -> Tensor:
     return rows.unsqueeze(1) if rows.ndim == 1 else rows
 
 
+def check_precision(x: Tensor) -> None:
+    """Points in float32 or float64."""
+    if x.dtype not in (torch.float32, torch.float64):
+        fix = "Use x.float() and net.float()."
+        fail("x", "points in float32 or float64, the dtype of the network", str(x.dtype), fix)
+
+
 def check_field(field: Any) -> nn.Module:
     """A module, whose parameters can be asked for."""
     if not isinstance(field, nn.Module):
@@ -173,5 +182,10 @@ def residual_call(residual: Any) -> Callable[[Jet, Tensor], Tensor]:
     try:
         signature.bind(None, None)
     except TypeError:
+        return lambda values, x: residual(values)  # type: ignore[no-any-return]
+    # A second parameter with a default is an option of the user's, unless it is called x.
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    second = [p for p in signature.parameters.values() if p.kind in kinds][1:2]
+    if second and second[0].name != "x" and second[0].default is not inspect.Parameter.empty:
         return lambda values, x: residual(values)  # type: ignore[no-any-return]
     return residual  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ from colloc.ntk._pieces import Pieces
 from colloc.ntk._rows import (
     Rows,
     check_field,
+    check_precision,
     ordinary,
     residual_call,
     wanted_parameters,
@@ -54,7 +55,7 @@ def gram(
         TypeError, ValueError, RuntimeError: as of :func:`colloc.ntk.trace`.
     """
     module, order = check_field(field), check_order(order)
-    check_points("x", x)
+    check_precision(check_points("x", x))
     wanted = wanted_parameters(module, parameters)
     same = x2 is None and residual2 is None and order2 is None
     other_order = order if order2 is None else check_order(order2)

@@ -14,6 +14,7 @@ from colloc.ntk._one_by_one import jacobians
 from colloc.ntk._rows import (
     Rows,
     check_field,
+    check_precision,
     check_rows,
     ordinary,
     residual_call,
@@ -81,7 +82,7 @@ def diagonal(
         (N, q), float64, without grad.
     """
     module, order = check_field(field), check_order(order)
-    check_points("x", x)
+    check_precision(check_points("x", x))
     wanted, call = wanted_parameters(module, parameters), residual_call(residual)
 
     def evaluate(points: Tensor) -> Tensor:
@@ -108,6 +109,7 @@ def term_trace(term: Term) -> Tensor:
     field = check_field(term.field)
     if term.x.shape[0] == 0:
         fail("points", f"at least one point in term {term.name!r}", "none")
+    check_precision(term.x)
     wanted = wanted_parameters(field, None)
     with whole_precision(term.x):
         if term.reduce is not None:
