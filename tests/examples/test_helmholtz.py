@@ -320,6 +320,10 @@ def test_after_a_failure_the_state_is_of_one_step():
     run = helmholtz.Training(config)
 
     class Breaking(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weights = {"interior": 1.0, "walls": 1.0}
+
         def forward(self, losses, step, *, terms):
             scale = math.nan if run.steps >= 7 else 1.0
             return scale * sum(losses.values())

@@ -81,6 +81,15 @@ class Doubling(nn.Module):
         return 2 * w + w.mean()
 
 
+def unknown_twice():
+    """One module and one parameter at two places each, in a network that goes by torch.func."""
+    hidden, other = nn.Linear(5, 5, **F64), nn.Linear(5, 5, **F64)
+    other.bias = hidden.bias
+    return nn.Sequential(
+        nn.Linear(2, 5, **F64), hidden, nn.Softsign(), hidden, other, Squared(5, 1, **F64)
+    )
+
+
 def parametrised():
     net = mlp()
     nn.utils.parametrize.register_parametrization(net[2], "weight", Doubling())
@@ -142,6 +151,10 @@ NETWORKS = {
     "shared slopes of tanh": shared_tanh_slopes,
     "two networks": TwoNetworks,
     "one layer": lambda: nn.Linear(2, 1, **F64),
+    "layer norm": lambda: nn.Sequential(
+        nn.Linear(2, 5, **F64), nn.LayerNorm(5, **F64), nn.Linear(5, 1, **F64)
+    ),
+    "unknown, used twice": unknown_twice,
     "unknown": lambda: nn.Sequential(nn.Linear(2, 5, **F64), nn.Tanh(), Squared(5, 1, **F64)),
 }  # fmt: skip
 
@@ -406,3 +419,23 @@ def test_no_columns_and_low_precision():
     for call in (cc.ntk.trace, cc.ntk.gram):
         with pytest.raises(ValueError, match="x: expected points in float32 or float64"):
             call(net.bfloat16(), x.bfloat16(), lambda u: u.value, 0)
+
+
+@pytest.mark.filterwarnings("ignore:colloc.jet. no kernel")
+def test_torch_func_leaves_the_network_as_it_was():
+    net, x = unknown_twice(), points()
+    before = dict(net.named_parameters(remove_duplicate=False))
+    cc.ntk.trace(net, x, lambda u: u.laplacian)
+    after = dict(net.named_parameters(remove_duplicate=False))
+    assert before.keys() == after.keys()
+    for name, parameter in before.items():
+        assert after[name] is parameter and type(parameter) is nn.Parameter
+
+
+def test_the_residuals_own_order():
+    net, x = mlp(), points()
+    heat = cc.pde.heat(0.1)
+    assert heat.order == 2
+    known = cc.ntk.trace(net, x, heat, 2)
+    assert cc.ntk.trace(net, x, heat) == known
+    assert cc.ntk.gram(net, x, heat).trace().isclose(known)

@@ -104,6 +104,14 @@ class Causal(nn.Module):
         weights[0] = 1.0
         self.register_buffer("weights", weights)
 
+    def get_extra_state(self) -> dict[str, float]:
+        """epsilon, for ``state_dict()``: it may have been assigned."""
+        return {"epsilon": self.epsilon}
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        """epsilon as it was saved."""
+        self.epsilon = state["epsilon"]
+
     @property
     def epsilon(self) -> float:
         """How much the slices before must be solved, >= 0; assignable."""

@@ -25,7 +25,12 @@ class CountedRule(Balancer):
     """Base of the rules whose updates run in Python: when one is due, is decided here.
 
     In ``torch.compile`` and while a CUDA graph is captured a call is the weighted sum alone, and
-    the user calls ``update(losses, step)`` outside.
+    the user calls ``update(losses, step)`` outside, or the weights stay as they are::
+
+        for step in range(steps):
+            if step % 100 == 0:
+                balancer.update({t.name: t.loss() for t in terms}, step, terms=terms)
+            compiled_step()
     """
 
     calls: Tensor

@@ -81,7 +81,9 @@ class GradNorm(GradientRule):
     changes a weight by a factor of at most e, and not below e^-30, before the shift. Chen,
     Badrinarayanan, Lee and Rabinovich, ICML 2018; z in place of w keeps the weights positive.
 
-    In ``torch.compile`` and in a captured CUDA graph call ``update(losses)`` outside.
+    The slope of F grows with the losses: with losses of size 1 the default lr is right, with
+    losses of size 1000 divide it by 1000. In ``torch.compile`` and in a captured CUDA graph call
+    ``update(losses)`` outside.
 
     ==================================  ================================================
     a loss that is, or has              does

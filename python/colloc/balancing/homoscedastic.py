@@ -47,6 +47,9 @@ class HomoscedasticUncertainty(LossRule):
 
         torch.optim.Adam([*net.parameters(), *balancer.parameters()])
 
+    For L-BFGS leave ``balancer.parameters()`` out: a line search over weights and network
+    together finds the total's minimum at large variances, where nothing is learnt.
+
     It is bounded to [-20, 20]: put back at a call, and at a bound only gradients that lead
     inward pass; without that the total of a loss that reaches 0 has no minimum. Kendall, Gal
     and Cipolla, CVPR 2018; the minimum over sigma_j is at ``sigma_j^2 = L_j``. The total can be

@@ -78,7 +78,7 @@ class LossRule(Balancer):
                 its calls. Weights are updated where ``step % update_every == 0``, at the first
                 call, and never twice for a step (so that all evaluations of an L-BFGS step have
                 the same weights). An int is a constant of a captured CUDA graph: give that
-                a tensor, or None.
+                a tensor, or None. Under ``eval()`` and ``torch.no_grad()`` they stay.
             terms: not used by this rule.
 
         Raises:
@@ -86,7 +86,8 @@ class LossRule(Balancer):
                 negative or no integer.
         """
         values, dtype = self.stacked(losses)
-        weights = self._move(values.detach(), step) if self.training else self.weight.clone()
+        moves = self.training and torch.is_grad_enabled()  # not in an evaluation
+        weights = self._move(values.detach(), step) if moves else self.weight.clone()
         return torch.dot(values, weights).to(dtype)
 
     def update(

@@ -54,8 +54,9 @@ class NTK(CountedRule):
         terms = [inside, wall]
         loss = balancer({t.name: t.loss() for t in terms}, step, terms=terms)
 
-    In ``torch.compile`` and in a captured CUDA graph call ``update(losses, terms=terms)``
-    outside.
+    The traces are those of the terms: where a loss is not ``term.loss()`` (a multiple of it, say),
+    give the term that weight instead. In ``torch.compile`` and in a captured CUDA graph call
+    ``update(losses, terms=terms)`` outside.
 
     ==================================  ================================================
     a loss that is, or has              does

@@ -67,7 +67,8 @@ class ResNorm(LossRule):
     One step of gradient descent on z an update (the targets are constants), then z is shifted
     so that the weights sum to n. A step's total has the weights before its update; they are 1
     at first. An update changes a weight by a factor of at most e, and not below e^-30, before
-    the shift. As in PhysicsNeMo-Sym (Nandi, Van Essendelft, Nabian).
+    the shift. The slope of F grows with the losses: choose lr for their size. As in
+    PhysicsNeMo-Sym (Nandi, Van Essendelft, Nabian).
 
     ==================================  ================================================
     a loss that is                      does

@@ -32,7 +32,9 @@ def autograd_components(
             x = x.clone()  # autograd refuses to save a tensor made in inference mode
         return _check_output(net(x), x).unsqueeze(0)
     if torch._C._are_functorch_transforms_active():
-        return _transformed(net, x, order, wrt)
+        # Tensors cannot be marked as requiring grad there. Nested forward mode would be faster,
+        # but torch's rules for it are wrong inside of grad for some functions (layer_norm).
+        return traced_components(net, x, order, wrt)
     inference = torch.is_inference_mode_enabled()
     with torch.inference_mode(False) if inference else nullcontext(), torch.enable_grad():
         own = not (tracked and x.requires_grad)
@@ -45,31 +47,11 @@ def autograd_components(
     return components if tracked else components.detach()
 
 
-def _transformed(
-    net: Callable[[Tensor], Tensor], x: Tensor, order: Order, wrt: tuple[int, ...]
-) -> Tensor:
-    """Inside a transform of ``torch.func``, where tensors cannot be marked as requiring grad:
-    forward mode, nested."""
-
-    def along(function: Callable[[Tensor], Tensor], axis: int) -> Callable[[Tensor], Tensor]:
-        direction = torch.zeros_like(x)
-        direction[:, wrt[axis]] = 1
-        return lambda at: torch.func.jvp(function, (at,), (direction,))[1]
-
-    def partial(*chosen: int) -> Tensor:
-        function = net
-        for axis in chosen:
-            function = along(function, axis)
-        return function(x)
-
-    return _stacked(_check_output(net(x), x), partial, order, wrt)
-
-
 def traced_components(
     net: Callable[[Tensor], Tensor], x: Tensor, order: Order, wrt: tuple[int, ...]
 ) -> Tensor:
-    """Packed jet components (K, N, m) in a form that ``torch.compile`` can follow: reverse mode
-    of ``torch.func``, nested (of forward mode it follows two levels, but not three)."""
+    """Packed jet components (K, N, m) by nested reverse mode of ``torch.func``: inside its
+    transforms, and in ``torch.compile``, which follows two levels of forward mode, not three."""
     value = _check_output(net(x), x)
 
     def along(function: Callable[[Tensor], Tensor], axis: int) -> Callable[[Tensor], Tensor]:

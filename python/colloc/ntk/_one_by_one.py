@@ -38,14 +38,22 @@ def jacobians(
 ) -> Iterator[Tensor]:
     """The Jacobian (n, q, P) of the rows by the wanted parameters, a stretch of points a time."""
     module = _OneRow(field, residual, order)
-    names = {name: p for name, p in module.named_parameters() if id(p) in wanted}
-    fixed = {n: p.detach() for n, p in module.named_parameters() if id(p) not in wanted}
-    fixed |= dict(module.named_buffers())
-    values = {name: p.detach() for name, p in names.items()}
+    # By torch's own names a module or parameter that occurs twice would not be put back.
+    places = [
+        (f"{prefix}.{name}" if prefix else name, p)
+        for prefix, part in module.named_modules()
+        for name, p in part._parameters.items()
+        if p is not None
+    ]
+    fixed = {place: p.detach() for place, p in places if id(p) not in wanted}
+    values = {id(p): p.detach() for _, p in places if id(p) in wanted}
     size = sum(p.numel() for p in values.values())
 
-    def row(changed: dict[str, Tensor], point: Tensor) -> Any:
-        return torch.func.functional_call(module, (changed, fixed), (point,))
+    def row(changed: dict[int, Tensor], point: Tensor) -> Any:
+        exchanged = {place: changed[id(p)] for place, p in places if id(p) in wanted}
+        return torch.func.functional_call(
+            module, {**fixed, **exchanged}, (point,), tie_weights=False
+        )
 
     each = max(1, _CHUNK.get(x.device.type, _CHUNK["cpu"]) // max(1, size))
     jacobian = torch.func.vmap(torch.func.jacrev(row), in_dims=(None, 0))

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from colloc._checks import describe, fail, fail_type
 from colloc._graph import leaves_of
-from colloc.jets import Jet
+from colloc.jets import Jet, Order, check_order
 from colloc.jets.recording import Call, record_calls
 from colloc.jets.rules import Unsupported
 from colloc.ntk._network import gradients, values_per_point
 from colloc.ntk._perceptron import squares
 from colloc.ntk._pieces import Pieces
+from colloc.pde.term import residual_order
 
 Residual = Callable[..., Tensor]
 
@@ -168,6 +169,11 @@ def wanted_parameters(field: nn.Module, parameters: Iterable[Tensor] | None) -> 
             fix = "" if parameter.is_leaf else "Give the leaves that it is made of."
             fail(label, "a parameter of the field", parameter, fix)
     return {id(p): p for p in listed if p.requires_grad}
+
+
+def order_of(residual: Any, order: Order | None) -> Order:
+    """The order that is asked for, or that the residual says it reads."""
+    return residual_order(residual) if order is None else check_order(order)
 
 
 def residual_call(residual: Any) -> Callable[[Jet, Tensor], Tensor]:

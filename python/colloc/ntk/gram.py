@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from colloc._checks import check_points
-from colloc.jets import Order, check_order, jet
+from colloc.jets import Order, jet
 from colloc.jets.rules import Unsupported
 from colloc.ntk._one_by_one import jacobians
 from colloc.ntk._pieces import Pieces
@@ -16,6 +16,7 @@ from colloc.ntk._rows import (
     Rows,
     check_field,
     check_precision,
+    order_of,
     ordinary,
     residual_call,
     wanted_parameters,
@@ -27,7 +28,7 @@ def gram(
     field: nn.Module,
     x: Tensor,
     residual: Callable[..., Tensor],
-    order: Order = "laplacian",
+    order: Order | None = None,
     *,
     x2: Tensor | None = None,
     residual2: Callable[..., Tensor] | None = None,
@@ -46,7 +47,8 @@ def gram(
         field, x, residual, order, parameters: as of :func:`colloc.ntk.trace`.
         x2: the second set of points, (N2, d); None: x.
         residual2: the second residual; None: the first one.
-        order2: the order of jet that it reads; None: ``order``.
+        order2: the order of jet that it reads; None: that of the first residual where
+            ``residual2`` is None, else as for ``order``.
 
     Returns:
         (N q, N2 q2), of the dtype of x, without grad.
@@ -54,11 +56,14 @@ def gram(
     Raises:
         TypeError, ValueError, RuntimeError: as of :func:`colloc.ntk.trace`.
     """
-    module, order = check_field(field), check_order(order)
+    module, order = check_field(field), order_of(residual, order)
     check_precision(check_points("x", x))
     wanted = wanted_parameters(module, parameters)
     same = x2 is None and residual2 is None and order2 is None
-    other_order = order if order2 is None else check_order(order2)
+    if order2 is None and residual2 is None:
+        other_order = order
+    else:
+        other_order = order_of(residual if residual2 is None else residual2, order2)
     other_x = x if x2 is None else check_points("x2", x2)
     other_residual = residual if residual2 is None else residual2
     with whole_precision(x):

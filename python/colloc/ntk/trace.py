@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from colloc._checks import check_points, fail
-from colloc.jets import Order, check_order, jet
+from colloc.jets import Order, jet
 from colloc.jets.rules import Unsupported
 from colloc.ntk._one_by_one import jacobians
 from colloc.ntk._rows import (
@@ -16,6 +16,7 @@ from colloc.ntk._rows import (
     check_field,
     check_precision,
     check_rows,
+    order_of,
     ordinary,
     residual_call,
     wanted_parameters,
@@ -28,7 +29,7 @@ def trace(
     field: nn.Module,
     x: Tensor,
     residual: Callable[..., Tensor],
-    order: Order = "laplacian",
+    order: Order | None = None,
     *,
     parameters: Iterable[Tensor] | None = None,
 ) -> Tensor:
@@ -48,7 +49,8 @@ def trace(
         x: points (N, d).
         residual: ``residual(jet)`` or ``residual(jet, x)`` -> (N,) or (N, q), row i depending
             on point i alone.
-        order: the order of jet that the residual reads.
+        order: the order of jet that the residual reads; None: the residual's own ``order``, as
+            those of ``colloc.pde`` have, and "laplacian" for one without.
         parameters: those of the field to differentiate by; None: all. Frozen ones count as
             constants.
 
@@ -70,7 +72,7 @@ def diagonal(
     field: nn.Module,
     x: Tensor,
     residual: Callable[..., Tensor],
-    order: Order = "laplacian",
+    order: Order | None = None,
     *,
     parameters: Iterable[Tensor] | None = None,
 ) -> Tensor:
@@ -81,15 +83,15 @@ def diagonal(
     Returns:
         (N, q), float64, without grad.
     """
-    module, order = check_field(field), check_order(order)
+    module, at = check_field(field), order_of(residual, order)
     check_precision(check_points("x", x))
     wanted, call = wanted_parameters(module, parameters), residual_call(residual)
 
     def evaluate(points: Tensor) -> Tensor:
-        return call(jet(module, points, order), points)
+        return call(jet(module, points, at), points)
 
     with whole_precision(x):
-        return _diagonal(module, x, evaluate, call, order, wanted)
+        return _diagonal(module, x, evaluate, call, at, wanted)
 
 
 def term_trace(term: Term) -> Tensor:

@@ -106,7 +106,7 @@ class Term:
         self.field = field
         self.residual = residual
         self._columns: tuple[Any, int] | None = None  # a residual, and how many it truly has
-        self.order = _order_of(residual) if order is None else check_order(order)
+        self.order = residual_order(residual) if order is None else check_order(order)
         self.weight = weight
         self.reduce = reduce
         self.points = points
@@ -283,7 +283,7 @@ class Term:
         return rows if isinstance(rows, Tensor) and rows.ndim == 2 else None
 
 
-def _order_of(residual: Any) -> Order:
+def residual_order(residual: Any) -> Order:
     """The order that a residual says it reads, "laplacian" if it says nothing."""
     found = getattr(residual, "order", None)
     if found is None:
