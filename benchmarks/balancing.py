@@ -19,7 +19,7 @@ ALONE = 1 / 0.03
 WHOLE = {"GradNorm": 1.3, "LRAnnealing, every 10": 1.25, "NTK, every 10": 1.25}
 NOTES = {
     "plain step": "losses of interior and walls, their sum, backward, fused Adam",
-    "alone": "CPU time of 100 calls of the balancer on ready losses, each with the backward of "
+    "alone": "CPU time of 10 calls of the balancer on ready losses, each with the backward of "
     "its total to them, against the plain step with two threads",
     "every 10": "ten steps, one of them with an update",
 }
@@ -74,7 +74,7 @@ def alone(balancer: nn.Module, device: str) -> Callable[[], object]:
     number = count()
 
     def call() -> object:
-        for _ in range(100):
+        for _ in range(10):
             balancer(losses, next(number)).backward()
 
     return call
@@ -90,11 +90,11 @@ def run(rounds: int, device: str = "cpu") -> Iterator[Comparison]:
         "ResNorm": b.ResNorm(NAMES),
     }
     for name, rule in rules.items():
-        hundred = alone(rule.to(device), device)
+        ten = alone(rule.to(device), device)
         yield compare(
             f"{name} alone",
-            f"100 calls on two losses; 100 plain steps, 4 x 128, {INTERIOR} + {WALLS} points",
-            {name: hundred, "plain step": lambda: [plain() for _ in range(100)]},
+            f"10 calls on two losses; 10 plain steps, 4 x 128, {INTERIOR} + {WALLS} points",
+            {name: ten, "plain step": lambda: [plain() for _ in range(10)]},
             bars={"plain step": ALONE},
             rounds=rounds,
             threads=2,

@@ -304,3 +304,16 @@ def test_a_first_update_that_fails_is_tried_again(make):
         one(model.losses(1), 1)
     assert rule.weights == other.weights
     assert "NTK" not in type(rule).__name__ or rule.weights != dict.fromkeys(NAMES, 1.0)
+
+
+@all_rules
+def test_an_evaluation_changes_nothing(make):
+    model = Model()
+    rule = make(model)
+    rule(model.losses(0))
+    before = copy.deepcopy(state(rule))
+    with torch.no_grad():
+        total = rule(model.losses(2))
+    assert torch.isfinite(total) and not total.requires_grad
+    for name, value in state(rule).items():
+        assert torch.equal(value.nan_to_num(), before[name].nan_to_num()), name

@@ -229,3 +229,22 @@ def test_state_dtypes_and_compile(make):
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_an_assigned_epsilon_is_resumed():
+    rule, other = Causal(1, 0.0, 1.0, epsilon=0.01), Causal(1, 0.0, 1.0, epsilon=0.01)
+    rule.epsilon = 10.0
+    other.load_state_dict(rule.state_dict())
+    assert other.epsilon == 10.0
+
+
+def test_an_evaluation_changes_no_weights():
+    causal_rule, attention = Causal(1, 0.0, 1.0, slices=2), ResidualBasedAttention(4)
+    causal_rule(term([1.0, 2.0, 3.0, 4.0]))
+    attention(term([1.0, 2.0, 3.0, 4.0]))
+    before = causal_rule.weights.clone(), attention.weights.clone()
+    with torch.no_grad():
+        causal_rule(term([9.0, 2.0, 3.0, 4.0]))
+        attention(term([1.0, 2.0, 3.0, 4.0]))
+    assert torch.equal(causal_rule.weights, before[0])
+    assert torch.equal(attention.weights, before[1])

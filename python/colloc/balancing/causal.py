@@ -122,16 +122,17 @@ class Causal(nn.Module):
         self._epsilon = check_float("epsilon", epsilon, nonnegative=True)
 
     def forward(self, term: Any) -> Tensor:
-        """``mean_k w_k L_k`` of a :class:`colloc.Term`, shape (); under ``eval()`` with the
-        weights of the last call."""
+        """``mean_k w_k L_k`` of a :class:`colloc.Term`, shape (); under ``eval()`` and
+        ``torch.no_grad()`` with the weights of the last call."""
         rows, index = rows_of(term), self._slice_of(term)
         parts = rows.shares * rows.squares
+        moves = self.training and torch.is_grad_enabled()  # not in an evaluation
         with torch.no_grad():
             both = torch.cat([parts, _masses(term, parts)], 1).to(torch.float64)
             sums = both.new_zeros((self.slices, 2)).index_add_(0, index, both)
             losses, masses = averaged(sums, self.process_group).unbind(1)
             filled = masses > 0
-            if self.training:
+            if moves:
                 values = torch.where(filled, losses / masses, 0.0)
                 weights, _ = causal(values, CausalState(self.weights), epsilon=self.epsilon)
                 self.weights.copy_(weights)

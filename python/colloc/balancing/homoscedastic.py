@@ -97,8 +97,9 @@ class HomoscedasticUncertainty(LossRule):
         same step have the same gradient.
         """
         values, dtype = self.stacked(losses)
-        weights, regular, slope = self._slope(values.detach(), step)
-        if self.training:
+        moves = self.training and torch.is_grad_enabled()  # not in an evaluation
+        weights, regular, slope = self._slope(values.detach(), step, moves)
+        if moves:
             regular = given_gradient(self.log_variance, regular, slope)
         return (torch.dot(values, weights) + regular).to(dtype)
 
@@ -108,11 +109,13 @@ class HomoscedasticUncertainty(LossRule):
         """Nothing: the weights move in the optimiser, by the gradient of the total."""
 
     @torch.no_grad()
-    def _slope(self, values: Tensor, step: int | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _slope(
+        self, values: Tensor, step: int | Tensor | None, moves: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The weights, sum_j s_j / 2 and the gradient by s, 0 where no update is due."""
         values = averaged(values, self.process_group)
         weights, state, slope = homoscedastic(values, HomoscedasticState(self.log_variance))
-        if self.training:
+        if moves:
             self.log_variance.copy_(state.log_variance)
             due, at = self._due(step)
             if due is not None:

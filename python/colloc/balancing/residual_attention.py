@@ -95,12 +95,13 @@ class ResidualBasedAttention(PointRule):
         self.register_buffer("weights", torch.full((self.n, 1), first, dtype=torch.float64))
 
     def forward(self, term: Any) -> Tensor:
-        """The weighted loss of a :class:`colloc.Term`, shape (); under ``eval()`` with the
-        weights as they are."""
+        """The weighted loss of a :class:`colloc.Term`, shape (); under ``eval()`` and
+        ``torch.no_grad()`` with the weights as they are."""
         rows = self._rows(term)
+        moves = self.training and torch.is_grad_enabled()  # not in an evaluation
         with torch.no_grad():
             weights = self.weights
-            if self.training:
+            if moves:
                 residuals = rows.squares.to(torch.float64).sqrt()
                 most = residuals.max()
                 if process_count(self.process_group) > 1:

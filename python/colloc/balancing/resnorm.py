@@ -132,7 +132,7 @@ class ResNorm(LossRule):
 
         Arguments and errors as of every rule, see :meth:`SoftAdapt.forward`.
         """
-        if not (self.peer and self.training):
+        if not (self.peer and self.training and torch.is_grad_enabled()):
             return super().forward(losses, step, terms=terms)
         values, dtype = self.stacked(losses)
         weights, objective, slope = self._peer_step(values.detach(), step)

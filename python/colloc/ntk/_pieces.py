@@ -144,8 +144,9 @@ class Pieces:
             [self],
         )
         for normed in self._normed.values():
-            total = total + ntk_trace(*_joined(normed.uses))
-            total = total - normed.along.square().sum(1, dtype=torch.float64)
+            whole = ntk_trace(*_joined(normed.uses))
+            along = normed.along.square().sum(1, dtype=torch.float64)
+            total = total + (whole - along).clamp_min(0.0)  # by rounding it may be below
         return total
 
     def products(self, other: Pieces) -> Tensor | float:

@@ -82,7 +82,7 @@ class Rows:
     def squares(self) -> Tensor:
         """The rows' squared gradients, (N, q) float64."""
         if self.columns == 0:
-            return self.values.double()
+            return self.values.detach().double()
         grads = self.by_jets()
         if len(self._used) == 1:
             found = squares(self._used[0], grads[0], self._wanted)

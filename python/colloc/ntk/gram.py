@@ -70,12 +70,12 @@ def gram(
         try:
             one = _pieces(module, x, residual, order, wanted)
             other = one if same else _pieces(module, other_x, other_residual, other_order, wanted)
+            return _products(one, other, x, other_x)
         except Unsupported:
             j1 = _jacobian(module, x, residual, order, wanted)
             if same:
                 return j1 @ j1.t()
             return j1 @ _jacobian(module, other_x, other_residual, other_order, wanted).t()
-        return _products(one, other, x, other_x)
 
 
 def _products(one: list[Pieces], other: list[Pieces], x: Tensor, x2: Tensor) -> Tensor:
