@@ -208,8 +208,13 @@ def test_every_instruction_set_and_both_ways(capability, monkeypatch):
             torch.testing.assert_close(found, by_layers, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("small", [0, 2])
 @pytest.mark.parametrize("name", ["plain", "weight norm, slopes", "modified", "two networks"])
-def test_gram_equals_the_jacobian(name):
+def test_gram_equals_the_jacobian(name, small, monkeypatch):
+    """By products of rows, and by gradients that are written out."""
+    from colloc.ntk import _pieces
+
+    monkeypatch.setattr(_pieces, "_SMALL", small)
     torch.manual_seed(0)
     net, x, x2 = NETWORKS[name](), points(), points(3)
     (one, order), (two, order2) = RESIDUALS["hessian"], RESIDUALS["laplacian"]

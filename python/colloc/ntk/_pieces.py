@@ -13,6 +13,9 @@ from colloc.jets.rules import Unsupported
 from colloc.ops.ntk_gram_block import ntk_gram_block
 from colloc.ops.ntk_trace import ntk_trace
 
+#: A term of the products of rows takes about so many times what one of a plain product does.
+_SMALL = 2
+
 Uses: TypeAlias = list[tuple[Tensor, Tensor]]
 
 
@@ -42,6 +45,21 @@ def normed_by(weight: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]] | No
             return None
         leaves.append(None if following is None else following.variable)
     return node._saved_v.detach(), node._saved_g.detach(), leaves
+
+
+def _written_out(h: Tensor, zbar: Tensor) -> Tensor:
+    """The gradients by a matrix, (n, out in)."""
+    return torch.bmm(zbar.transpose(1, 2), h).flatten(1)
+
+
+def _product(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
+    """The inner products of gradients by a matrix, (n, n2): of the gradients themselves where
+    they are small, by :func:`ntk_gram_block` where they have more entries than the products of
+    the rows have terms."""
+    (_, k, width), out, k2 = one[0].shape, one[1].shape[2], other[0].shape[1]
+    if width * out <= _SMALL * k * k2 * (width + out):
+        return _written_out(*one) @ _written_out(*other).t()
+    return ntk_gram_block(*one, *other)
 
 
 def _joined(uses: Uses) -> tuple[Tensor, Tensor]:
@@ -152,13 +170,13 @@ class Pieces:
     def products(self, other: Pieces) -> Tensor | float:
         """The inner products of the rows' gradients with those of ``other``, (n, n2)."""
         total = self._sum(
-            lambda key: ntk_gram_block(*_joined(self._uses[key]), *_joined(other._uses[key])),
+            lambda key: _product(_joined(self._uses[key]), _joined(other._uses[key])),
             lambda key: self._rows[key] @ other._rows[key].t(),
             [self, other],
         )
         for key in self._normed.keys() & other._normed.keys():
             one, two = self._normed[key], other._normed[key]
-            total = total + ntk_gram_block(*_joined(one.uses), *_joined(two.uses))
+            total = total + _product(_joined(one.uses), _joined(two.uses))
             total = total - one.along @ two.along.t()
         return total
 
@@ -188,6 +206,6 @@ class Pieces:
     def _to_rows(self, key: int) -> None:
         """Write out a matrix's gradients: it is used in another way as well."""
         for h, zbar in self._uses.pop(key, []):
-            flat = torch.bmm(zbar.transpose(1, 2), h).flatten(1)
+            flat = _written_out(h, zbar)
             before = self._rows.get(key)
             self._rows[key] = flat if before is None else before + flat

@@ -40,8 +40,9 @@ def gram(
     J (N q, P) is the Jacobian of the residual's rows by the field's parameters; rows are
     flattened point by point: row i, column c is number ``i q + c``. As for
     :func:`colloc.ntk.trace` the Jacobian is not formed where the network is known: each layer
-    adds ``<Zbar_i Zbar_j^T, H_i H_j^T>`` (:func:`colloc.ops.ntk_gram_block`). The layers' jets
-    of all points are held: about ``2 q N K sum(widths)`` numbers, and the result's.
+    adds ``<Zbar_i Zbar_j^T, H_i H_j^T>`` (:func:`colloc.ops.ntk_gram_block`). Where a layer has
+    fewer weights than that has terms, its gradients are written out. The layers' jets of all
+    points are held: about ``2 q N K sum(widths)`` numbers, and the result's.
 
     Args:
         field, x, residual, order, parameters: as of :func:`colloc.ntk.trace`.
