@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from colloc._checks import fail, fail_type
+from colloc._graph import leaves_of
 from colloc.jets.layout import Order, ascending, layout
 
 
@@ -96,17 +97,7 @@ def _stacked(
 
 def _leads_beyond(value: Tensor, x: Tensor) -> bool:
     """Whether the graph of ``value`` has a leaf other than ``x``: something to be trained."""
-    nodes, seen = [value.grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and leaf is not x:
-            return True
-        nodes += [following for following, _ in node.next_functions]
-    return value.grad_fn is None and value.requires_grad and value is not x
+    return any(leaf is not x for leaf in leaves_of([value]))
 
 
 def _components(

@@ -20,8 +20,6 @@ from colloc.ntk._perceptron import squares
 from colloc.ntk._pieces import Pieces
 from colloc.pde.term import residual_order
 
-Residual = Callable[..., Tensor]
-
 #: Numbers that the jets of a stretch of points take in all layers together.
 _CHUNK = {"cpu": 1 << 22, "cuda": 1 << 27}
 
@@ -181,17 +179,18 @@ def residual_call(residual: Any) -> Callable[[Jet, Tensor], Tensor]:
     if not callable(residual):
         wanted = "a callable residual(jet) or residual(jet, x)"
         fail_type("residual", wanted, describe(residual))
+    function: Callable[..., Tensor] = residual
     try:
-        signature = inspect.signature(residual)
+        signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return residual  # type: ignore[no-any-return]
+        return function
     try:
         signature.bind(None, None)
     except TypeError:
-        return lambda values, x: residual(values)  # type: ignore[no-any-return]
+        return lambda values, x: function(values)
     # A second parameter with a default is an option of the user's, unless it is called x.
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     second = [p for p in signature.parameters.values() if p.kind in kinds][1:2]
     if second and second[0].name != "x" and second[0].default is not inspect.Parameter.empty:
-        return lambda values, x: residual(values)  # type: ignore[no-any-return]
-    return residual  # type: ignore[no-any-return]
+        return lambda values, x: function(values)
+    return function
