@@ -205,7 +205,12 @@ class Step:
         self.parameters = list(net.parameters())
         self.inputs = self.parameters if inputs else None
         self.whole = whole
-        self.optimizer = torch.optim.Adam(self.parameters, lr=1e-3, fused=True)
+        self.optimizer = torch.optim.Adam(
+            self.parameters,
+            lr=1e-3,
+            fused=True,
+            capturable=x.is_cuda,  # a step may become a CUDA graph
+        )
 
     def gradients(self) -> Tensor:
         """The loss, with the parameters' gradients left in them."""

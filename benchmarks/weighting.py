@@ -8,7 +8,9 @@ interior the distance to the wall, losses that are integrals, Adam with an expon
 clipped gradients), scaled to two cores. All rules have the baseline's network, points, schedule
 and seeds; a rule's own options are its defaults. The baseline is the plain sum.
 
-The second table asks whether a rule rescues an equation whose loss is multiplied by 1e-4.
+Two more tables ask whether a rule rescues an equation whose loss is multiplied by 1e-4, as in the
+claim, and by 1e-8: here the equation's loss is about 1e4 times the walls' to begin with, so that
+only the second leaves it 1e-4 of theirs.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ RULES: dict[str, Make] = {
 }
 #: Rules that can rescue a term that is scaled down: those that look at gradients or at rows.
 RESCUES = (BASELINE, "GradNorm", "LRAnnealing", "NTK")
-SCALED_DOWN = 1e-4
+SCALED_DOWN = (1e-4, 1e-8)
 
 
 def interior_weight(points: cc.geometry.Points) -> Tensor:
@@ -212,17 +214,19 @@ def verdicts(runs: list[dict[str, Any]]) -> str:
             f"NTK weights cut the largest error by {factor:.2g}, the source's {FACTOR:g}: "
             f"{'reproduced' if factor >= FACTOR else 'not reproduced'}"
         )
-    scaled = [run for run in runs if run["scale"] != 1.0]
-    of = {
-        rule: statistics.median(run["relative_l2"] for run in scaled if run["rule"] == rule)
-        for rule in {run["rule"] for run in scaled}
-    }
-    if {BASELINE, "GradNorm"} <= set(of):
-        rescued = of["GradNorm"] < 0.2 * of[BASELINE]
-        said.append(
-            f"equation times {SCALED_DOWN:g}: relative L2 error {of[BASELINE]:.2g}, with GradNorm "
-            f"{of['GradNorm']:.2g}: {'rescued' if rescued else 'not reproduced'}"
-        )
+    for scale in SCALED_DOWN:
+        scaled = [run for run in runs if run["scale"] == scale]
+        of = {
+            rule: statistics.median(run["relative_l2"] for run in scaled if run["rule"] == rule)
+            for rule in {run["rule"] for run in scaled}
+        }
+        for rule in RESCUES:
+            if rule != BASELINE and {BASELINE, rule} <= set(of):
+                rescued = of[rule] < 0.2 * of[BASELINE]
+                said.append(
+                    f"equation times {scale:g}: relative L2 error {of[BASELINE]:.2g}, with {rule} "
+                    f"{of[rule]:.2g}: {'rescued' if rescued else 'not reproduced'}"
+                )
     return "\n".join(f"- {line}" for line in said)
 
 
@@ -237,7 +241,8 @@ def save(runs: list[dict[str, Any]], folder: Path) -> str:
         ", ".join(f"{key} {value}" for key, value in known.items() if value) + ", 1 thread",
         ", ".join(f"{key} {value}" for key, value in SETTINGS.items()),
     ]
-    for title, scale in (("Equal steps", 1.0), ("The equation times 1e-4", SCALED_DOWN)):
+    titles = {scale: f"The equation times {scale:g}" for scale in SCALED_DOWN}
+    for scale, title in ({1.0: "Equal steps"} | titles).items():
         chosen = [run for run in runs if run["scale"] == scale]
         if any(run["rule"] == BASELINE for run in chosen):
             parts += [f"### {title}", table(chosen)]
@@ -252,7 +257,11 @@ def jobs(seeds: int, only: Iterable[str]) -> list[tuple[str, int, float]]:
     chosen = set(only) or set(RULES)
     found = [(rule, seed, 1.0) for seed in range(seeds) for rule in RULES if rule in chosen]
     return found + [
-        (rule, seed, SCALED_DOWN) for seed in range(seeds) for rule in RESCUES if rule in chosen
+        (rule, seed, scale)
+        for scale in SCALED_DOWN
+        for seed in range(seeds)
+        for rule in RESCUES
+        if rule in chosen
     ]
 
 

@@ -54,7 +54,7 @@ def lr_annealing(
     accept = torch.isfinite(weights)
     if not peer:
         accept = accept & (values.reference > 0)
-        accept[index] = False
+        accept.select(0, index).fill_(False)  # an assignment would wait for a GPU
     weights = torch.where(accept, weights, before)
     return weights, LRAnnealingState(weights)
 
