@@ -35,7 +35,7 @@ class Points:
     """The index of the raw sequence at which the next batch begins."""
     whole: float | None = None
     """What the points stand for, where their measure sums to it on the average alone, as after
-    importance sampling; None: the sum of their measure."""
+    importance sampling or in one of several processes; None: the sum of their measure."""
 
     @property
     def weight(self) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, distributed
 
 from colloc._checks import check_choice, check_int, describe, fail, fail_type
 from colloc.geometry import Points
-from colloc.sampling.sampler import Sampler, process
+from colloc.sampling.sampler import Sampler, process, share_of
 from colloc.sampling.sequences import Halton, Hammersley, LatinHypercube, Sobol, Uniform
 
 SAMPLERS: dict[str, type[Sampler]] = {
@@ -160,7 +160,12 @@ class AdaptiveSampler(ABC):
             self._refresh(epoch)
             self._epoch = epoch
         points = self._points(step)
-        return points if world_size == 1 else points[rank::world_size]
+        return share_of(points, rank, world_size)
+
+    @property
+    def world_size(self) -> int:
+        """How many processes share a step's points."""
+        return process(self._n, self._rank, self._world_size)[1]
 
     @abstractmethod
     def _refresh(self, epoch: int) -> None:

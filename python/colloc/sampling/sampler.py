@@ -7,6 +7,7 @@ import os
 import threading
 from abc import ABC
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -75,7 +76,9 @@ class Sampler(ABC):
         rank, world_size: this process's number and how many there are. None: those of
             torch.distributed, where it has been initialised when points are asked for, else 0 of
             1. Every process looks at the same stretch and returns its points r, r + R, ...:
-            together they are the points of a single process, and the measures sum to the whole.
+            together they are the points of a single process, and the measures sum to the whole;
+            each share stands for an R-th of it (``points.whole``), so that the mean of the
+            processes' losses is the loss of one process, also where R does not divide n.
             One process' share alone need not be even (of Halton's points in a square the first
             of two has the left half): use what all make together, the mean of their gradients.
 
@@ -161,7 +164,12 @@ class Sampler(ABC):
         points = self._sample(self._first_index(step), step)
         if self._needs_table:
             self._add(step + 1, points.next_start)
-        return points if world_size == 1 else points[rank::world_size]
+        return share_of(points, rank, world_size)
+
+    @property
+    def world_size(self) -> int:
+        """How many processes share a step's points."""
+        return process(self._n, self._rank, self._world_size)[1]
 
     @property
     def _needs_table(self) -> bool:
@@ -290,6 +298,14 @@ def process(n: int, rank: int | None, world_size: int | None) -> tuple[int, int]
     if n < world_size:
         fail("n", f"at least a point for each of {world_size} processes", str(n))
     return rank, world_size
+
+
+def share_of(points: Points, rank: int, world_size: int) -> Points:
+    """The points r, r + R, ... of a step, which stand for an R-th of what all of them do."""
+    if world_size == 1:
+        return points
+    whole = float(points.measure.double().sum()) if points.whole is None else points.whole
+    return replace(points[rank::world_size], whole=whole / world_size)
 
 
 def _sampled(shape: Any, parameters: Any, groups: int | None, n: int) -> Any:

@@ -1,23 +1,39 @@
-"""What a training run needs around the loop: results that are whole, metrics, pictures.
+"""An optional training loop, and what a run needs around one: results that are whole, pictures.
 
-Never needed to use the rest of the package; plots, VTK files and the progress bar need the
-extra ``colloc[examples]``.
+:class:`Trainer` carries a run from one core to several processes and never loses it; each of its
+parts is usable without it. Never needed to use the rest of the package; plots, VTK files and the
+progress bar need the extra ``colloc[examples]``.
 """
 
+from colloc.training import schedules
 from colloc.training._extras import require
+from colloc.training._state import State
 from colloc.training.atomic import atomic_path, output_folder, write_text
 from colloc.training.checkpoint import load_checkpoint, save_checkpoint
 from colloc.training.interrupt import Interrupt
 from colloc.training.metrics import max_error, nrmse, relative_l2
 from colloc.training.plots import plot_history, plot_solution
+from colloc.training.precision import Precision
+from colloc.training.processes import ProcessError, Processes, start_processes
 from colloc.training.progress import Progress
+from colloc.training.run_folder import RunFolder, read_metrics
+from colloc.training.stage import Stage
 from colloc.training.tensorboard import TensorBoard
+from colloc.training.trainer import NonFiniteError, Trainer
 from colloc.training.vtk import write_grid
 
 __all__ = [
     "Interrupt",
+    "NonFiniteError",
+    "Precision",
+    "ProcessError",
+    "Processes",
     "Progress",
+    "RunFolder",
+    "Stage",
+    "State",
     "TensorBoard",
+    "Trainer",
     "atomic_path",
     "load_checkpoint",
     "max_error",
@@ -25,9 +41,12 @@ __all__ = [
     "output_folder",
     "plot_history",
     "plot_solution",
+    "read_metrics",
     "relative_l2",
     "require",
     "save_checkpoint",
+    "schedules",
+    "start_processes",
     "write_grid",
     "write_text",
 ]

@@ -1,0 +1,170 @@
+"""The losses of a step and their gradients: eager, compiled, or as a CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from colloc._checks import fail
+from colloc.balancing.gradient_rule import CountedRule, GradientRule
+from colloc.geometry import Points
+from colloc.pde import Term
+from colloc.training.precision import Precision
+
+Found = tuple[dict[str, Tensor], Tensor]
+_TENSORS = ("x", "normal", "measure", "distance", "piece")
+
+
+class Losses:
+    """``losses(step)``: the terms' losses by name, and the balancer's total.
+
+    Args:
+        terms: the problem.
+        balancer: turns named losses into one.
+        precision: in which the terms are computed.
+        compiled: whether by torch.compile(fullgraph=True), with points at fixed addresses.
+    """
+
+    def __init__(
+        self, terms: Sequence[Term], balancer: nn.Module, precision: Precision, compiled: bool
+    ) -> None:
+        self.terms, self.balancer, self.precision = list(terms), balancer, precision
+        self.by_gradients = isinstance(balancer, GradientRule)
+        self._moves_outside = isinstance(balancer, CountedRule)
+        self.compiled = compiled
+        self._call: Callable[[Any], Found] = self.plainly
+        if compiled:
+            self._call = torch.compile(self.plainly, fullgraph=True, dynamic=False)
+
+    def plainly(self, step: Any) -> Found:
+        """Without torch.compile."""
+        with self.precision.context():
+            losses = {term.name: term.loss() for term in self.terms}
+        # A rule that looks at gradients must see them as they are scaled for float16.
+        scaler = self.precision.scaler
+        if scaler is not None and self.by_gradients:
+            scaled = {name: scaler.scale(loss) for name, loss in losses.items()}
+            return losses, self.balancer(scaled, step, terms=self.terms)
+        total = self.balancer(losses, step, terms=self.terms)
+        return losses, total if scaler is None else scaler.scale(total)
+
+    def __call__(self, step: Any) -> Found:
+        found: Found = self._call(step)
+        return found
+
+    def update(self, step: int) -> None:
+        """Move the weights of a rule that looks at gradients or rows, outside of a compiled or
+        captured step: there they stay as they are."""
+        if not self._moves_outside or not self.balancer.training:
+            return
+        every = int(getattr(self.balancer, "update_every", 1))
+        if step % every and int(getattr(self.balancer, "updates", 1)):
+            return
+        with self.precision.context():
+            losses = {term.name: term.loss() for term in self.terms}
+        scaler = self.precision.scaler
+        if scaler is not None and self.by_gradients:
+            losses = {name: scaler.scale(loss) for name, loss in losses.items()}
+        self.balancer.update(losses, step, terms=self.terms)  # type: ignore[operator]
+
+
+def place(term: Term, points: Any, fixed: bool) -> None:
+    """Give a term its points of this step.
+
+    Args:
+        term: whose points.
+        points: a sample, or a tensor (N, d).
+        fixed: into the memory of the points that it has, if their number is the same.
+    """
+    if not fixed:
+        term.points = points
+        return
+    old = term.points
+    if isinstance(old, Points) and isinstance(points, Points) and _alike(old, points):
+        for name in _TENSORS:
+            mine, theirs = getattr(old, name), getattr(points, name)
+            if mine is not None and mine is not theirs:
+                mine.copy_(theirs)
+        return
+    if isinstance(old, Tensor) and isinstance(points, Tensor) and old.shape == points.shape:
+        if old is not points:
+            old.copy_(points)
+        return
+    # The first of their kind: in memory of their own, which the next ones are copied to.
+    term.points = replace(points.clone(), next_start=0) if isinstance(points, Points) else (
+        points.detach().clone()
+    )  # fmt: skip
+
+
+def _alike(old: Points, new: Points) -> bool:
+    """Whether new points fit into the memory of the old ones."""
+    if old.x.shape != new.x.shape or old.x.dtype != new.x.dtype or old.x.device != new.x.device:
+        return False
+    for name in _TENSORS:
+        if (getattr(old, name) is None) != (getattr(new, name) is None):
+            return False
+    if (old.whole is None) != (new.whole is None):
+        return False
+    # What shares of one shape stand for differs by rounding from step to step.
+    return old.whole is None or abs(old.whole - new.whole) <= 1e-9 * abs(old.whole)  # type: ignore
+
+
+class Captured:
+    """A step as the replay of a CUDA graph: losses, backward, clipping and the optimiser.
+
+    The first steps run as they are, on a stream of their own; then one is captured. Points,
+    weights, the step's number and the learning rate lie in memory that the graph reads.
+
+    Args:
+        body: the step; it gets the step's number as a tensor and returns losses and total.
+        device: of the graph.
+        warm_ups: steps that run as they are.
+    """
+
+    def __init__(
+        self, body: Callable[[Tensor], Found], device: torch.device, warm_ups: int = 3
+    ) -> None:
+        self.body, self.left = body, warm_ups
+        self.number = torch.zeros((), dtype=torch.int64, device=device)
+        self.stream = torch.cuda.Stream(device)
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.found: Found | None = None
+
+    def __call__(self, step: int) -> Found:
+        self.number.fill_(step)
+        if self.left > 0:
+            self.left -= 1
+            self.stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.stream):
+                found = self.body(self.number)
+            torch.cuda.current_stream().wait_stream(self.stream)
+            return found
+        if self.graph is None:
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self.found = self.body(self.number)
+            self.graph = graph
+        self.graph.replay()
+        assert self.found is not None
+        return self.found
+
+
+def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """A captured step needs an optimiser that keeps its count and its rate on the GPU.
+
+    Raises:
+        ValueError: it cannot be captured.
+    """
+    for group in optimizer.param_groups:
+        if "capturable" not in group:
+            name = type(optimizer).__name__
+            fail("graph", "an optimiser with capturable=True (Adam, AdamW, ...)", name)
+        group["capturable"] = True
+        device = group["params"][0].device
+        if not isinstance(group["lr"], Tensor):
+            group["lr"] = torch.tensor(group["lr"], device=device)

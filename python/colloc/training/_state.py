@@ -1,0 +1,160 @@
+"""What a run is at one moment: what its loop shows, and what its checkpoints hold."""
+
+from __future__ import annotations
+
+import random
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from colloc._checks import fail
+
+if TYPE_CHECKING:
+    from colloc.training.trainer import Trainer
+
+FORMAT = 1
+
+
+class State:
+    """What a loop over a trainer sees; one object, changed from step to step.
+
+    ``losses`` and ``total`` are the last step's, as tensors: reading a number from them waits for
+    a GPU. In several processes they are this one's; their means are in ``metrics.jsonl``.
+    """
+
+    def __init__(self, balancer: nn.Module) -> None:
+        self.step = 0
+        """Steps made."""
+        self.stage = 0
+        """The number of the stage that made the last one."""
+        self.losses: dict[str, Tensor] = {}
+        """Of each term, before the last step."""
+        self.total = torch.zeros(())
+        """The balancer's total of them."""
+        self.errors: dict[str, float] = {}
+        """What ``evaluate`` found last."""
+        self.seconds = 0.0
+        """Spent in training, those of the runs that were resumed counted in."""
+        self.learning_rate: float | Tensor = 0.0
+        """Of the last step."""
+        self._balancer = balancer
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term."""
+        found = self._balancer.weights
+        return dict(found) if isinstance(found, dict) else {}
+
+    def __repr__(self) -> str:
+        return f"State(step={self.step}, total={float(self.total):.4g}, errors={self.errors})"
+
+
+def random_state() -> dict[str, Any]:
+    """Of torch, of Python, and of NumPy where it is in use."""
+    found: dict[str, Any] = {"torch": torch.get_rng_state(), "python": _listed(random.getstate())}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        found["cuda"] = torch.cuda.get_rng_state_all()
+    if "numpy" in sys.modules:
+        name, keys, *rest = sys.modules["numpy"].random.get_state()
+        found["numpy"] = [name, torch.tensor(keys.astype("int64")), *rest]
+    return found
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Go on with what :func:`random_state` gave."""
+    torch.set_rng_state(state["torch"].cpu())
+    version, numbers, rest = state["python"]
+    random.setstate((version, tuple(numbers), rest))
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if cards and len(state.get("cuda", ())) == cards:
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+    if "numpy" in state and "numpy" in sys.modules:
+        name, keys, *rest = state["numpy"]
+        sys.modules["numpy"].random.set_state((name, keys.numpy().astype("uint32"), *rest))
+
+
+def collect(trainer: Trainer) -> dict[str, Any]:
+    """All of a run, as a checkpoint holds it; in all processes, as each has random numbers."""
+    import colloc
+
+    state = trainer.state
+    samplers = {}
+    for name, sampler in trainer.samplers.items():
+        state_dict = getattr(sampler, "state_dict", None)
+        if callable(state_dict):
+            samplers[name] = state_dict()
+    return {
+        "format": FORMAT,
+        "step": state.step,
+        "seconds": state.seconds,
+        "errors": dict(state.errors),
+        "rollbacks": trainer.rollbacks,
+        "net": trainer.net.state_dict(),
+        "stages": [stage.state_dict() for stage in trainer.stages],
+        "balancer": trainer.balancer.state_dict(),
+        "scaler": trainer.precision.state_dict(),
+        "samplers": samplers,
+        "terms": [term.name for term in trainer.terms],
+        "processes": trainer.processes.count,
+        "random": trainer.processes.gather(random_state()),
+        "config": trainer.config,
+        "versions": {"colloc": colloc.__version__, "torch": str(torch.__version__)},
+    }
+
+
+def restore(trainer: Trainer, found: dict[str, Any]) -> None:
+    """Make a run what it was when :func:`collect` was called.
+
+    Raises:
+        ValueError: the checkpoint is of another problem, or of no trainer.
+    """
+    if found.get("format") != FORMAT:
+        got = f"one of format {found.get('format')!r}"
+        fail("output", f"a checkpoint of a trainer, format {FORMAT}", got)
+    names = [term.name for term in trainer.terms]
+    if found["terms"] != names:
+        fail("problem", f"the checkpoint's terms {found['terms']}", str(names))
+    if len(found["stages"]) != len(trainer.stages):
+        got = str(len(trainer.stages))
+        fail("optimizer", f"the checkpoint's {len(found['stages'])} stages", got)
+    if found["step"] > trainer.total_steps:
+        got = f"{trainer.total_steps} in all"
+        fail("steps", f"at least the checkpoint's {found['step']}", got)
+    trainer.net.load_state_dict(found["net"])
+    for stage, state in zip(trainer.stages, found["stages"], strict=True):
+        stage.load_state_dict(state)
+    trainer.balancer.load_state_dict(found["balancer"])
+    trainer.precision.load_state_dict(found["scaler"])
+    for name, state in found["samplers"].items():
+        sampler: Any = trainer.samplers.get(name)
+        if callable(getattr(sampler, "load_state_dict", None)):
+            sampler.load_state_dict(state)
+    trainer.state.step = found["step"]
+    trainer.state.seconds = found["seconds"]
+    trainer.state.errors = dict(found["errors"])
+    if found["processes"] == trainer.processes.count:
+        set_random_state(found["random"][trainer.processes.rank])
+    else:
+        warnings.warn(
+            f"resume: the checkpoint is of {found['processes']} processes, this run has "
+            f"{trainer.processes.count}: random numbers go on differently.",
+            stacklevel=4,
+        )
+    if _plain(found["config"]) != _plain(trainer.config):
+        warnings.warn(
+            f"resume: the checkpoint has another config: {found['config']!r}, now "
+            f"{trainer.config!r}.",
+            stacklevel=4,
+        )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _listed(state: Any) -> list[Any]:
+    version, numbers, rest = state
+    return [version, list(numbers), rest]

@@ -1,0 +1,97 @@
+"""What a trainer refuses before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from colloc._checks import describe, fail, fail_type
+from colloc.pde import Term
+from colloc.training._losses import check_optimizer
+from colloc.training.precision import Precision
+from colloc.training.processes import Processes
+from colloc.training.stage import Stage
+
+Samplers = dict[str, Callable[[int], Any]]
+
+
+def check_terms(problem: Any) -> list[Term]:
+    """Terms with different names."""
+    wanted = "a list of terms (cc.Term)"
+    if isinstance(problem, (Term, str)) or not isinstance(problem, Iterable):
+        fail_type("problem", wanted, describe(problem))
+    terms = list(problem)
+    if not terms:
+        fail("problem", "at least one term", "an empty list")
+    for k, term in enumerate(terms):
+        if not isinstance(term, Term):
+            fail_type(f"problem[{k}]", "a cc.Term", describe(term))
+    names = [term.name for term in terms]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        fail("problem", "terms with different names", f"two named {sorted(twice)[0]!r}")
+    return terms
+
+
+def check_samplers(sampler: Any, terms: Sequence[Term]) -> Samplers:
+    """Samplers by the names of terms."""
+    if sampler is None:
+        return {}
+    names = [term.name for term in terms]
+    if not isinstance(sampler, Mapping):
+        example = "{" + f"{names[0]!r}: Halton(shape, 1024)" + "}"
+        fail_type("sampler", "a dict of samplers by the names of terms", describe(sampler),
+                  f"Write {example}.")  # fmt: skip
+    for name, one in sampler.items():
+        if name not in names:
+            fail("sampler", f"names of terms, {', '.join(map(repr, names))}", repr(name))
+        if not callable(one):
+            fail_type(f"sampler[{name!r}]", "a callable sampler(step) -> points", describe(one))
+    return dict(sampler)
+
+
+def check_trained(balancer: nn.Module, stages: Sequence[Stage]) -> None:
+    """A balancer's own parameters belong to the first optimiser."""
+    if not callable(balancer) or not isinstance(balancer, nn.Module):
+        fail_type("balancer", "None or a balancer (cc.balancing)", describe(balancer))
+    known = {id(p) for p in stages[0].parameters()}
+    missing = [name for name, p in balancer.named_parameters() if id(p) not in known]
+    if missing:
+        kind = type(balancer).__name__
+        fail("optimizer", f"one that has the parameters of {kind}, {', '.join(missing)}",
+             "one without them",
+             "Make it with [*net.parameters(), *balancer.parameters()].")  # fmt: skip
+
+
+def check_integrals(terms: Sequence[Term], samplers: Samplers, processes: Processes) -> None:
+    """A sum of rows cannot be made from shares of the points."""
+    for term in terms:
+        shared = getattr(samplers.get(term.name), "world_size", 1)
+        if term.reduce is not None and processes.count > 1 and shared > 1:
+            fail(
+                f"sampler[{term.name!r}]",
+                f"a sampler that gives each of {processes.count} processes all points, since the "
+                "term has reduce",
+                "one that shares them out",
+                "Make it with rank=0, world_size=1.",
+            )
+
+
+def check_graph(device: torch.device, stages: Sequence[Stage], precision: Precision) -> None:
+    """A captured step runs on a GPU, with an optimiser that can be captured."""
+    if device.type != "cuda":
+        fail("graph", "a network on an NVIDIA GPU", f"one on {device}",
+             "Use compile=True elsewhere.")  # fmt: skip
+    if precision.scaler is not None:
+        fail("graph", "a precision without a scaler", "float16", "Use bfloat16.")
+    for stage in stages:
+        if not stage.needs_closure:
+            check_optimizer(stage.optimizer)
+
+
+def unique(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Each tensor once, in order."""
+    return list({id(tensor): tensor for tensor in tensors}.values())

@@ -1,0 +1,113 @@
+"""One stretch of a run: an optimiser with its steps, its schedule and its clipping."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from colloc._checks import check_float, check_int, describe, fail, fail_type
+
+
+@dataclass
+class Stage:
+    """An optimiser and for how long it is used; a run is a list of them.
+
+    Adam, then L-BFGS::
+
+        [Stage(torch.optim.Adam(net.parameters(), 1e-3), 5000, clip=1.0),
+         Stage(torch.optim.LBFGS(net.parameters(), line_search_fn="strong_wolfe"), 100)]
+
+    Args:
+        optimizer: any of torch's, or one with the same interface. One whose ``step`` needs a
+            closure (L-BFGS) evaluates the loss as often as it likes in a step: it gets points and
+            weights of losses that stay the same from the beginning of the stage to its end.
+        steps: how often ``optimizer.step`` is called, >= 1.
+        schedule: of the learning rate, moved once a step; see :mod:`colloc.training.schedules`.
+        clip: largest norm of all gradients together; None: as they are.
+        resample: whether every step has new points; None: where no closure is needed.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type or out of range; a schedule of
+            another optimiser; clipping with a closure (it would break the line search).
+    """
+
+    optimizer: Optimizer
+    steps: int
+    schedule: LRScheduler | None = None
+    clip: float | None = None
+    resample: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(getattr(self.optimizer, "step", None)) or not hasattr(
+            self.optimizer, "param_groups"
+        ):
+            fail_type("optimizer", "a torch optimiser", describe(self.optimizer))
+        self.steps = check_int("steps", self.steps, minimum=1)
+        optimizer = getattr(self.schedule, "optimizer", None)
+        if self.schedule is not None and optimizer is not self.optimizer:
+            got = f"{type(self.schedule).__name__} of another optimiser"
+            fail("schedule", "None or a schedule of this stage's optimiser", got)
+        if self.clip is not None:
+            self.clip = check_float("clip", self.clip, positive=True)
+            if self.needs_closure:
+                name = type(self.optimizer).__name__
+                fail("clip", f"None with {name}", str(self.clip), "Its line search needs the "
+                     "gradients as they are.")  # fmt: skip
+        if self.resample is None:
+            self.resample = not self.needs_closure
+
+    @property
+    def needs_closure(self) -> bool:
+        """Whether ``optimizer.step`` has a closure that it cannot do without."""
+        if isinstance(self.optimizer, torch.optim.LBFGS):
+            return True
+        parameters = inspect.signature(self.optimizer.step).parameters
+        closure = parameters.get("closure")
+        return closure is not None and closure.default is inspect.Parameter.empty
+
+    def parameters(self) -> list[torch.Tensor]:
+        """All that the optimiser changes."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimiser's state and the schedule's."""
+        schedule = None if self.schedule is None else self.schedule.state_dict()
+        return {"optimizer": self.optimizer.state_dict(), "schedule": schedule}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None and state["schedule"] is not None:
+            self.schedule.load_state_dict(state["schedule"])
+
+
+def stages_of(
+    optimizer: Any, steps: int | None, schedule: LRScheduler | None, clip: float | None
+) -> list[Stage]:
+    """The stages of a run from what a trainer is given.
+
+    Raises:
+        TypeError, ValueError: steps, schedule or clip beside stages, or no steps without them.
+    """
+    if isinstance(optimizer, Stage):
+        optimizer = [optimizer]
+    if not isinstance(optimizer, Sequence):
+        if steps is None:
+            fail("steps", "a number, as the optimizer is no list of stages", "None")
+        return [Stage(optimizer, steps, schedule, clip)]
+    stages = list(optimizer)
+    if not stages:
+        fail("optimizer", "an optimiser or at least one stage", "an empty list")
+    for k, stage in enumerate(stages):
+        if not isinstance(stage, Stage):
+            fail_type(f"optimizer[{k}]", "a Stage", describe(stage))
+    for name, value in (("steps", steps), ("schedule", schedule), ("clip", clip)):
+        if value is not None:
+            fail(name, "None, as each stage has its own", describe(value))
+    return stages

@@ -1,0 +1,401 @@
+"""An optional training loop: small, open, and safe to stop at any moment."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from colloc._checks import check_choice, check_float, check_int, describe, fail, fail_type
+from colloc.balancing import Sum
+from colloc.pde import Term
+from colloc.training import _trainer_checks as checks
+from colloc.training._losses import Losses, place
+from colloc.training._state import State, collect, restore
+from colloc.training._steps import Steps
+from colloc.training.interrupt import Interrupt
+from colloc.training.precision import Precision
+from colloc.training.processes import Processes
+from colloc.training.progress import Progress
+from colloc.training.run_folder import RunFolder
+from colloc.training.stage import Stage, stages_of
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or a gradient was inf or NaN; the run stopped before the step that it spoils."""
+
+
+class Trainer:
+    """Steps of an optimiser on the terms of a problem, with all that a long run needs.
+
+    A problem is a list of terms; nothing here is needed to use them::
+
+        terms = [cc.Term("interior", net, square.sample(1024), equation),
+                 cc.Term("walls", net, square.boundary.sample(256), lambda u, x: u.value, order=0)]
+        trainer = cc.training.Trainer(
+            terms, net, torch.optim.Adam(net.parameters(), 1e-3),
+            {"interior": cc.sampling.Halton(square, 1024)}, cc.balancing.NTK(["interior", "walls"]),
+            steps=5000, output="runs/first", resume=True)
+        for state in trainer:                 # or trainer.run()
+            if state.step % 1000 == 0:
+                print(state.step, state.total, state.losses, state.weights)
+
+    Every step: new points, the losses, the balancer's total, its gradient (the mean of all
+    processes', see :mod:`colloc.training.processes`), the optimiser. A loss or gradient that is
+    not finite stops the run before the optimiser's step; SIGINT and SIGTERM, a limit of time and
+    a reached target stop it after one. Whatever ends it, what was saved before is still there.
+
+    Args:
+        problem: terms with different names.
+        net: the network that is trained; its state is in the checkpoints.
+        optimizer: one of torch's, or a list of :class:`Stage` (Adam, then L-BFGS).
+        sampler: for the names of terms a ``sampler(step) -> points``; other terms keep theirs.
+        balancer: None is the plain sum. One with parameters of its own needs them in the
+            optimiser.
+        steps, schedule, clip: as of :class:`Stage`, where ``optimizer`` is no list of them.
+        precision: "float64", "float32", "bfloat16" or "float16", see :class:`Precision`; None:
+            as the network is.
+        compile: whether losses are computed through torch.compile(fullgraph=True).
+        graph: whether a whole step is captured as a CUDA graph (a GPU; Adam and the like).
+        evaluate: called without gradients every ``evaluate_every`` steps; a number or a dict of
+            them (errors). In all processes, with the same parameters.
+        evaluate_every, log_every, save_every: steps between evaluations, lines of
+            ``metrics.jsonl`` and checkpoints; evaluate_every None is log_every.
+        target: the run ends when the (first) error is at most this.
+        seconds: the run ends after so much training, earlier runs that it resumes counted in.
+        output: folder of checkpoints and metrics; None: nothing is written.
+        keep: checkpoints that stay.
+        resume: whether to go on from the newest whole checkpoint in ``output``, if there is one:
+            the run is then bit for bit the one that was never stopped. Without it a folder that
+            holds checkpoints is refused.
+        config: anything of numbers and strings that is to stand in the checkpoints.
+        on_nonfinite: "stop" raises :class:`NonFiniteError`; "rollback" goes back to the last
+            checkpoint of this run, or its beginning, and halves the learning rate, three times
+            at most.
+        progress: whether to show progress (a bar in a terminal).
+        process_group: of torch.distributed; None is the default one.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type or one that does not fit the others.
+    """
+
+    def __init__(
+        self,
+        problem: Iterable[Term],
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer | Stage | Sequence[Stage],
+        sampler: Mapping[str, Callable[[int], Any]] | None = None,
+        balancer: nn.Module | None = None,
+        *,
+        steps: int | None = None,
+        schedule: Any = None,
+        clip: float | None = None,
+        precision: str | None = None,
+        compile: bool = False,
+        graph: bool = False,
+        evaluate: Callable[[], float | Mapping[str, float]] | None = None,
+        evaluate_every: int | None = None,
+        log_every: int = 100,
+        save_every: int = 1000,
+        target: float | None = None,
+        seconds: float | None = None,
+        output: str | os.PathLike[str] | None = None,
+        keep: int = 3,
+        resume: bool = False,
+        config: Any = None,
+        on_nonfinite: str = "stop",
+        progress: bool = True,
+        process_group: Any = None,
+    ) -> None:
+        self.terms = checks.check_terms(problem)
+        if not isinstance(net, nn.Module):
+            fail_type("net", "a torch module", describe(net))
+        self.net = net
+        self.stages = stages_of(optimizer, steps, schedule, clip)
+        self.samplers = checks.check_samplers(sampler, self.terms)
+        names = [term.name for term in self.terms]
+        self.balancer = Sum(dict.fromkeys(names, 1.0)) if balancer is None else balancer
+        self.device = next(iter(net.parameters())).device
+        self.balancer.to(self.device)
+        checks.check_trained(self.balancer, self.stages)
+        self.processes = Processes(process_group)
+        checks.check_integrals(self.terms, self.samplers, self.processes)
+        self.precision = Precision(precision, net, self.terms, self.device)
+        self.graph = bool(graph)
+        if graph:
+            checks.check_graph(self.device, self.stages, self.precision)
+        self.fixed = bool(compile or graph)
+        self._losses = Losses(self.terms, self.balancer, self.precision, bool(compile))
+        if evaluate is not None and not callable(evaluate):
+            fail_type("evaluate", "a callable without arguments", describe(evaluate))
+        self.evaluate = evaluate
+        self.log_every = check_int("log_every", log_every, minimum=1)
+        self.save_every = check_int("save_every", save_every, minimum=1)
+        every = self.log_every if evaluate_every is None else evaluate_every
+        self.evaluate_every = check_int("evaluate_every", every, minimum=1)
+        self.target = None if target is None else check_float("target", target, nonnegative=True)
+        if target is not None and evaluate is None:
+            fail("target", "None without evaluate", str(target))
+        self.seconds = None if seconds is None else check_float("seconds", seconds, positive=True)
+        self.on_nonfinite = check_choice("on_nonfinite", on_nonfinite, ("stop", "rollback"))
+        self.config, self.show = config, bool(progress)
+        self.total_steps = sum(stage.steps for stage in self.stages)
+        self.state = State(self.balancer)
+        parameters = checks.unique(p for stage in self.stages for p in stage.parameters())
+        self._steps = Steps(self._losses, self.processes, parameters, self.device)
+        self.interrupted = self._out_of_time = False
+        self.rollbacks, self._saved = 0, -1
+        self._points_of: tuple[int, int] | None = None
+        self.processes.same_start([*net.parameters(), *net.buffers(), *self.balancer.parameters()])
+        self.folder: RunFolder | None = None
+        self._writes = output is not None
+        if output is None and resume:
+            fail("output", "a folder, since resume=True", "None")
+        if output is not None:
+            self.folder = RunFolder(output, keep)
+            self._open(resume)
+        # Where to go back to without a checkpoint.
+        keeps = on_nonfinite == "rollback" or self._steps.deferred
+        self._first = copy.deepcopy(collect(self)) if keeps else {}
+
+    # ---- the loop --------------------------------------------------------------------------------
+
+    def run(self) -> State:
+        """All steps; the state after the last one."""
+        for _ in self:
+            pass
+        return self.state
+
+    def __iter__(self) -> Iterator[State]:
+        """The state after each step. Leaving the loop early saves a checkpoint, too."""
+        bar = Progress() if self.show and self.processes.first else None
+        done = False
+        try:
+            with Interrupt() as interrupt:
+                while not done and self.state.step < self.total_steps:
+                    self._one(interrupt.requested)
+                    done = self._look(bar)
+                    yield self.state
+        finally:
+            if bar is not None:
+                bar.__exit__(None, None, None)
+            left = isinstance(sys.exc_info()[1], GeneratorExit)
+            if left:  # by break: nobody would see an error
+                self._save()
+        if self._writes and self._saved != self.state.step:
+            self.save()
+
+    def stage_at(self, step: int) -> tuple[int, Stage, int]:
+        """The number of the stage that makes a step (0 is the first), the stage, and its own
+        first step."""
+        first = 0
+        for k, stage in enumerate(self.stages):
+            if step < first + stage.steps:
+                return k, stage, first
+            first += stage.steps
+        fail("step", f"at most {self.total_steps - 1}", str(step))
+
+    def _one(self, stop: bool) -> None:
+        begin = time.perf_counter()
+        state, steps = self.state, self._steps
+        number, stage, first = self.stage_at(state.step)
+        self._place(number, stage, first)
+        out_of_time = self.seconds is not None and state.seconds >= self.seconds
+        flags = [0.0, float(stop), float(out_of_time)]
+        if stage.needs_closure:
+            found = steps.closure(stage, state.step, flags)
+        elif self.graph:
+            found = steps.captured(number, stage, state.step, flags)
+        else:
+            found = steps.plain(stage, state.step, flags)
+        if found is None:
+            return self._nonfinite(state.step)
+        if stage.schedule is not None:
+            self._schedule_step(stage.schedule)
+        state.losses, state.total = found
+        state.step += 1
+        state.stage = number
+        state.learning_rate = stage.optimizer.param_groups[0]["lr"]
+        state.seconds += time.perf_counter() - begin
+        self.interrupted, self._out_of_time = flags[1] > 0, flags[2] > 0
+
+    def _schedule_step(self, schedule: Any) -> None:
+        if self.precision.scaler is None:
+            schedule.step()
+            return
+        with warnings.catch_warnings():  # float16 may have left out the optimiser's first step
+            warnings.simplefilter("ignore", UserWarning)
+            schedule.step()
+
+    def _place(self, number: int, stage: Stage, first: int) -> None:
+        """The points of this step, or of the stage's beginning where they stay."""
+        at = self.state.step if stage.resample else first
+        if self._points_of == (number, at):
+            return
+        if self._points_of is None or self._points_of[0] != number:
+            # A line search needs weights that stay.
+            self.balancer.train(not stage.needs_closure)
+        for term in self.terms:
+            sampler = self.samplers.get(term.name)
+            if sampler is not None:
+                place(term, sampler(at), self.fixed)
+            elif self.fixed and self._points_of is None:
+                place(term, term.points, True)
+        self._points_of = (number, at)
+
+    def _look(self, bar: Progress | None) -> bool:
+        """Evaluate, log and save where it is time to; whether the run is over."""
+        state = self.state
+        step, last = state.step, state.step >= self.total_steps
+        over = last or self.interrupted or self._out_of_time
+        logs = step % self.log_every == 0 or step == 1 or over
+        if logs or step % self.save_every == 0:
+            bad = self._steps.first_bad()
+            if bad is not None:
+                self._nonfinite(bad)
+                return False
+        if self.evaluate is not None and (step % self.evaluate_every == 0 or over):
+            state.errors = self._errors(self.evaluate)
+            first = next(iter(state.errors.values()))
+            over = over or (self.target is not None and first <= self.target)
+            logs = logs or over
+        if logs:
+            self._log(bar)
+        if step % self.save_every == 0 and not over:
+            self._save()
+        return over
+
+    @torch.no_grad()
+    def _errors(self, evaluate: Callable[[], float | Mapping[str, float]]) -> dict[str, float]:
+        found = evaluate()
+        if not isinstance(found, Mapping):
+            found = {"error": found}
+        return {str(name): float(value) for name, value in found.items()}
+
+    def _log(self, bar: Progress | None) -> None:
+        """A line of metrics, with the means of all processes."""
+        state = self.state
+        stacked = torch.stack([*state.losses.values(), state.total]).to(torch.float64)
+        *losses, total = self.processes.average(stacked).tolist()
+        row: dict[str, Any] = {
+            "step": state.step,
+            "seconds": round(state.seconds, 4),
+            "learning_rate": float(state.learning_rate),
+            "loss": total,
+            "losses": dict(zip(state.losses, losses, strict=True)),
+            "weights": state.weights,
+            "errors": state.errors,
+            "memory": memory(self.device),
+        }
+        if self.processes.first and self.folder is not None:
+            with _complaining("the line of metrics"):
+                self.folder.log(row)
+        if bar is not None:
+            done = max(state.step / self.total_steps, state.seconds / (self.seconds or math.inf))
+            shown = dict(list(state.errors.items())[:2])
+            bar.update(min(done, 1.0), state.step, loss=total, **shown)
+
+    # ---- what is kept ----------------------------------------------------------------------------
+
+    def save(self) -> Path | None:
+        """Write a checkpoint now, in all processes together; its path where it was written.
+
+        Raises:
+            OSError: the disk is full or the folder not writable; older checkpoints are there.
+        """
+        found = collect(self)
+        self._saved = self.state.step
+        if self.folder is None or not self.processes.first:
+            return None
+        return self.folder.save(self.state.step, found)
+
+    def _save(self) -> None:
+        if self._writes and self._saved != self.state.step:
+            with _complaining("the checkpoint"):
+                self.save()
+
+    def _open(self, resume: bool) -> None:
+        assert self.folder is not None
+        newest = self.folder.newest() if self.processes.first and resume else None
+        found = self.processes.from_first(None if newest is None else newest[1])
+        if found is not None:
+            restore(self, found)
+            self._saved, self.rollbacks = self.state.step, int(found["rollbacks"])
+        if not self.processes.first:
+            return
+        if not resume and self.folder.checkpoints():
+            count = len(self.folder.checkpoints())
+            fail("output", "a folder without checkpoints, or resume=True",
+                 f"{self.folder.path} with {count} of them")  # fmt: skip
+        self.folder.forget_after(self.state.step)
+
+    def _nonfinite(self, step: int) -> None:
+        """Stop before a step that is not finite, or go back."""
+        what = f"step {step + 1}: not finite: {self._steps.problem}"
+        again = self.on_nonfinite == "rollback" and self.rollbacks < 3
+        if again or self._steps.deferred:  # a GPU's parameters are spoiled by now
+            saved = self._back()
+        if again:
+            self.rollbacks += 1
+            for stage in self.stages:
+                _slower(stage, 0.5 ** (self.rollbacks - saved))
+            warnings.warn(
+                f"{what}. Back to step {self.state.step}, with {0.5**self.rollbacks:g} of the "
+                "learning rate.",
+                stacklevel=2,
+            )
+            return
+        self._save()
+        where = "" if self.folder is None else f" A checkpoint of step {self.state.step} is kept."
+        raise NonFiniteError(
+            f"{what}.{where} Try a smaller learning rate, clip=1.0, or look at that term."
+        )
+
+    def _back(self) -> int:
+        """To the last checkpoint, or to the beginning; how often the rate was halved there."""
+        newest = self.folder.newest() if self.folder is not None and self.processes.first else None
+        found = self.processes.from_first(None if newest is None else newest[1])
+        found = self._first if found is None else found
+        restore(self, found)
+        self._points_of = None
+        self._steps.forget_graphs()
+        return int(found["rollbacks"])
+
+
+def memory(device: torch.device) -> int:
+    """Bytes that the process has in use: of the GPU, or resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    with suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _slower(stage: Stage, factor: float) -> None:
+    """The stage's rates, and those that its schedule goes by, times ``factor``."""
+    for group in stage.optimizer.param_groups:
+        group["lr"] = group["lr"] * factor
+    if stage.schedule is not None:
+        stage.schedule.base_lrs = [rate * factor for rate in stage.schedule.base_lrs]
+
+
+@contextmanager
+def _complaining(what: str) -> Iterator[None]:
+    """A full disk does not end a run that still computes: it says so, and goes on."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{what} could not be written ({error}); what was saved before is still there"
+        warnings.warn(text, stacklevel=3)
+        print(f"WARNING: {text}", file=sys.stderr, flush=True)
