@@ -30,6 +30,8 @@ class State:
         """Steps made."""
         self.stage = 0
         """The number of the stage that made the last one."""
+        self.stage_start = 0
+        """The steps that were made before it."""
         self.losses: dict[str, Tensor] = {}
         """Of each term, before the last step."""
         self.total = torch.zeros(())
@@ -90,6 +92,7 @@ def collect(trainer: Trainer) -> dict[str, Any]:
         "format": FORMAT,
         "step": state.step,
         "seconds": state.seconds,
+        "stage": [state.stage, state.stage_start],
         "errors": dict(state.errors),
         "rollbacks": trainer.rollbacks,
         "net": trainer.net.state_dict(),
@@ -133,7 +136,8 @@ def restore(trainer: Trainer, found: dict[str, Any]) -> None:
         if callable(getattr(sampler, "load_state_dict", None)):
             sampler.load_state_dict(state)
     trainer.state.step = found["step"]
-    trainer.state.seconds = found["seconds"]
+    trainer.state.seconds = trainer._own_seconds = found["seconds"]
+    trainer.state.stage, trainer.state.stage_start = found["stage"]
     trainer.state.errors = dict(found["errors"])
     if found["processes"] == trainer.processes.count:
         set_random_state(found["random"][trainer.processes.rank])

@@ -211,4 +211,4 @@ class Steps:
 
 
 Step = Callable[[Stage, int, "list[float]"], "Found | None"]
-assert FLAGS == 3  # not finite, asked to stop, out of time
+assert FLAGS == 4  # not finite, asked to stop, out of time, seconds (of all processes together)

@@ -17,7 +17,7 @@ from torch import Tensor, distributed
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 #: Gradients may be followed by numbers that every process adds to.
-FLAGS = 3
+FLAGS = 4
 
 
 class ProcessError(RuntimeError):

@@ -31,6 +31,8 @@ class Stage:
         schedule: of the learning rate, moved once a step; see :mod:`colloc.training.schedules`.
         clip: largest norm of all gradients together; None: as they are.
         resample: whether every step has new points; None: where no closure is needed.
+        until: share of the run, by steps or by seconds, at which the stage ends even before its
+            steps are made; the last stage goes on to the end.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range; a schedule of
@@ -42,6 +44,7 @@ class Stage:
     schedule: LRScheduler | None = None
     clip: float | None = None
     resample: bool | None = None
+    until: float = 1.0
 
     def __post_init__(self) -> None:
         if not callable(getattr(self.optimizer, "step", None)) or not hasattr(
@@ -59,6 +62,7 @@ class Stage:
                 name = type(self.optimizer).__name__
                 fail("clip", f"None with {name}", str(self.clip), "Its line search needs the "
                      "gradients as they are.")  # fmt: skip
+        self.until = check_float("until", self.until, positive=True)
         if self.resample is None:
             self.resample = not self.needs_closure
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 import sys
 import time
@@ -154,7 +153,7 @@ class Trainer:
         parameters = checks.unique(p for stage in self.stages for p in stage.parameters())
         self._steps = Steps(self._losses, self.processes, parameters, self.device)
         self.interrupted = self._out_of_time = False
-        self.rollbacks, self._saved = 0, -1
+        self.rollbacks, self._saved, self._own_seconds = 0, -1, 0.0
         self._points_of: tuple[int, int] | None = None
         self.processes.same_start([*net.parameters(), *net.buffers(), *self.balancer.parameters()])
         self.folder: RunFolder | None = None
@@ -195,27 +194,34 @@ class Trainer:
         if self._writes and self._saved != self.state.step:
             self.save()
 
-    def stage_at(self, step: int) -> tuple[int, Stage, int]:
-        """The number of the stage that makes a step (0 is the first), the stage, and its own
-        first step."""
-        first = 0
-        for k, stage in enumerate(self.stages):
-            if step < first + stage.steps:
-                return k, stage, first
-            first += stage.steps
-        fail("step", f"at most {self.total_steps - 1}", str(step))
+    @property
+    def fraction(self) -> float:
+        """How much of the run is done, by steps or by seconds, whichever is more."""
+        by_time = 0.0 if self.seconds is None else self.state.seconds / self.seconds
+        return min(1.0, max(self.state.step / self.total_steps, by_time))
+
+    @property
+    def stage(self) -> Stage:
+        """The one that makes the next step."""
+        state, last = self.state, len(self.stages) - 1
+        while state.stage < last:
+            now = self.stages[state.stage]
+            if state.step - state.stage_start < now.steps and self.fraction < now.until:
+                break
+            state.stage, state.stage_start = state.stage + 1, state.step
+        return self.stages[state.stage]
 
     def _one(self, stop: bool) -> None:
         begin = time.perf_counter()
         state, steps = self.state, self._steps
-        number, stage, first = self.stage_at(state.step)
-        self._place(number, stage, first)
+        stage = self.stage
+        self._place(stage)
         out_of_time = self.seconds is not None and state.seconds >= self.seconds
-        flags = [0.0, float(stop), float(out_of_time)]
+        flags = [0.0, float(stop), float(out_of_time), self._own_seconds]
         if stage.needs_closure:
             found = steps.closure(stage, state.step, flags)
         elif self.graph:
-            found = steps.captured(number, stage, state.step, flags)
+            found = steps.captured(state.stage, stage, state.step, flags)
         else:
             found = steps.plain(stage, state.step, flags)
         if found is None:
@@ -224,9 +230,11 @@ class Trainer:
             self._schedule_step(stage.schedule)
         state.losses, state.total = found
         state.step += 1
-        state.stage = number
         state.learning_rate = stage.optimizer.param_groups[0]["lr"]
-        state.seconds += time.perf_counter() - begin
+        self._own_seconds += time.perf_counter() - begin
+        # In several processes what they agreed on, so that they leave a stage together.
+        count = self.processes.count
+        state.seconds = self._own_seconds if count == 1 else flags[3] / count
         self.interrupted, self._out_of_time = flags[1] > 0, flags[2] > 0
 
     def _schedule_step(self, schedule: Any) -> None:
@@ -237,21 +245,22 @@ class Trainer:
             warnings.simplefilter("ignore", UserWarning)
             schedule.step()
 
-    def _place(self, number: int, stage: Stage, first: int) -> None:
+    def _place(self, stage: Stage) -> None:
         """The points of this step, or of the stage's beginning where they stay."""
-        at = self.state.step if stage.resample else first
-        if self._points_of == (number, at):
+        state = self.state
+        now = state.stage, state.step if stage.resample else state.stage_start
+        if self._points_of == now:
             return
-        if self._points_of is None or self._points_of[0] != number:
+        if self._points_of is None or self._points_of[0] != state.stage:
             # A line search needs weights that stay.
             self.balancer.train(not stage.needs_closure)
         for term in self.terms:
             sampler = self.samplers.get(term.name)
             if sampler is not None:
-                place(term, sampler(at), self.fixed)
+                place(term, sampler(now[1]), self.fixed)
             elif self.fixed and self._points_of is None:
                 place(term, term.points, True)
-        self._points_of = (number, at)
+        self._points_of = now
 
     def _look(self, bar: Progress | None) -> bool:
         """Evaluate, log and save where it is time to; whether the run is over."""
@@ -301,9 +310,8 @@ class Trainer:
             with _complaining("the line of metrics"):
                 self.folder.log(row)
         if bar is not None:
-            done = max(state.step / self.total_steps, state.seconds / (self.seconds or math.inf))
             shown = dict(list(state.errors.items())[:2])
-            bar.update(min(done, 1.0), state.step, loss=total, **shown)
+            bar.update(self.fraction, state.step, loss=total, **shown)
 
     # ---- what is kept ----------------------------------------------------------------------------
 
