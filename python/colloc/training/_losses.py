@@ -165,6 +165,13 @@ def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
             name = type(optimizer).__name__
             fail("graph", "an optimiser with capturable=True (Adam, AdamW, ...)", name)
         group["capturable"] = True
-        device = group["params"][0].device
-        if not isinstance(group["lr"], Tensor):
-            group["lr"] = torch.tensor(group["lr"], device=device)
+
+
+def fit_rates(optimizer: torch.optim.Optimizer, graph: bool) -> None:
+    """Learning rates as tensors where a graph reads them, and as numbers elsewhere."""
+    for group in optimizer.param_groups:
+        rate = group["lr"]
+        if graph:
+            group["lr"] = torch.as_tensor(rate, dtype=torch.float32).to(group["params"][0].device)
+        elif isinstance(rate, Tensor):
+            group["lr"] = rate.item()

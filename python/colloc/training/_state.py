@@ -129,6 +129,7 @@ def restore(trainer: Trainer, found: dict[str, Any]) -> None:
     trainer.net.load_state_dict(found["net"])
     for stage, state in zip(trainer.stages, found["stages"], strict=True):
         stage.load_state_dict(state)
+    trainer.fit_rates()
     trainer.balancer.load_state_dict(found["balancer"])
     trainer.precision.load_state_dict(found["scaler"])
     for name, state in found["samplers"].items():

@@ -19,7 +19,7 @@ from colloc._checks import check_choice, check_float, check_int, describe, fail,
 from colloc.balancing import Sum
 from colloc.pde import Term
 from colloc.training import _trainer_checks as checks
-from colloc.training._losses import Losses, place
+from colloc.training._losses import Losses, fit_rates, place
 from colloc.training._state import State, collect, restore
 from colloc.training._steps import Steps
 from colloc.training.interrupt import Interrupt
@@ -133,6 +133,7 @@ class Trainer:
         self.graph = bool(graph)
         if graph:
             checks.check_graph(self.device, self.stages, self.precision)
+        self.fit_rates()
         self.fixed = bool(compile or graph)
         self._losses = Losses(self.terms, self.balancer, self.precision, bool(compile))
         if evaluate is not None and not callable(evaluate):
@@ -312,6 +313,11 @@ class Trainer:
         if bar is not None:
             shown = dict(list(state.errors.items())[:2])
             bar.update(self.fraction, state.step, loss=total, **shown)
+
+    def fit_rates(self) -> None:
+        """Learning rates as the steps need them, also after a state was loaded."""
+        for stage in self.stages:
+            fit_rates(stage.optimizer, self.graph and not stage.needs_closure)
 
     # ---- what is kept ----------------------------------------------------------------------------
 
