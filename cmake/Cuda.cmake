@@ -7,12 +7,18 @@ set(COLLOC_CUDA_SOURCES
   csrc/cuda/importance_probabilities.cu
   csrc/cuda/importance_sample.cu
   csrc/cuda/jet_activation.cu
+  csrc/cuda/mlp_jet_fused.cu
+  csrc/cuda/mlp_jet_fused_backward.cu
+  csrc/cuda/mlp_jet_fused_forward.cu
   csrc/cuda/ntk_gram_block.cu
   csrc/cuda/ntk_trace.cu
   csrc/cuda/signed_distance.cu
   csrc/cuda/transfinite.cu)
 set_source_files_properties(csrc/cuda/signed_distance.cu PROPERTIES
   COMPILE_OPTIONS -fmad=false) # as on the CPU
+# Divisions to 2 ulp: the exact ones call a function, and leave no registers.
+set_source_files_properties(csrc/cuda/mlp_jet_fused_backward.cu PROPERTIES
+  COMPILE_OPTIONS -prec-div=false)
 set(COLLOC_CUDA_STATUS "")
 
 if(COLLOC_CUDA STREQUAL "OFF" AND NOT COLLOC_CHECK_CUDA)

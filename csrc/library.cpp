@@ -44,6 +44,17 @@ STABLE_TORCH_LIBRARY(colloc, m) {
       "mlp_jet_tiled_backward(Tensor grad, Tensor kept, Tensor x, Tensor[] weights, "
       "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask) "
       "-> (Tensor, Tensor[], Tensor[], Tensor[])");
+  // The same in float32 on a GPU, in one kernel: hidden layers of up to 128 neurons without betas,
+  // up to 8 inputs and 4 outputs, and small jets (csrc/cuda/mlp_jet_fused_layout.h). What is kept
+  // is a row for each group of 16 points, as many as hold kept_points. exact: products in float32,
+  // otherwise of operands rounded to TF32.
+  m.def(
+      "mlp_jet_fused(Tensor x, Tensor[] weights, Tensor[] biases, Tensor[] betas, int[] kinds, "
+      "str order, int[] wrt, SymInt kept_points, bool exact) -> (Tensor, Tensor)");
+  m.def(
+      "mlp_jet_fused_backward(Tensor grad, Tensor kept, Tensor x, Tensor[] weights, "
+      "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask, bool exact) "
+      "-> (Tensor, Tensor[], Tensor[], Tensor[])");
   // Of q numbers a point, whose gradients by the jets are grads (q, N, K, m), the squared gradients
   // by the parameters of each of L layers, (q, 6, L, N) float64: by the weight; by the bias; by the
   // slope, summed over the neurons, and the squares' sum; by beta likewise. Without slopes

@@ -12,11 +12,6 @@
 namespace colloc {
 namespace {
 
-template <typename T>
-T* mutable_data(const Tensor& tensor) {
-  return tensor.numel() == 0 ? nullptr : static_cast<T*>(tensor.mutable_data_ptr());
-}
-
 // An uninitialised (rows, columns) tensor like x, from the pool where it is large.
 Tensor pooled(const Tensor& x, int64_t rows, int64_t columns) {
   const size_t bytes = static_cast<size_t>(rows * columns) * x.element_size();
@@ -72,14 +67,14 @@ Gradients run_backward(const Tensor& grad, const Tensor& kept, const MlpArgument
     const bool wanted = (mask >> (l + 1)) & 1;
     weights.push_back(result(wanted, a.weights[l]));
     biases.push_back(result(wanted, a.biases[l]));
-    gradients.weight.push_back(mutable_data<T>(weights[l]));
-    gradients.bias.push_back(mutable_data<T>(biases[l]));
+    gradients.weight.push_back(mutable_data_of<T>(weights[l]));
+    gradients.bias.push_back(mutable_data_of<T>(biases[l]));
     gradients.beta.push_back(nullptr);
     if (l + 1 == a.weights.size()) continue;
     betas.push_back(result(wanted, a.betas[l]));
-    gradients.beta[l] = mutable_data<T>(betas[l]);
+    gradients.beta[l] = mutable_data_of<T>(betas[l]);
   }
-  gradients.x = mutable_data<T>(grad_x);
+  gradients.x = mutable_data_of<T>(grad_x);
   const Tensor dense_grad = dense(grad), dense_kept = dense(kept);
   net.backward(static_cast<const T*>(dense_grad.const_data_ptr()),
                static_cast<const T*>(dense_kept.const_data_ptr()), kept.size(0), gradients);

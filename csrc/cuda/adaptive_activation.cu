@@ -6,8 +6,8 @@
 #include <tuple>
 
 #include "common/activation_arguments.h"
-#include "common/launch.cuh"
-#include "cuda/adaptive_activation_body.h"
+#include "common/block_launch.cuh"
+#include "cuda/adaptive_activation_backward_body.h"
 
 namespace colloc {
 namespace {
@@ -80,7 +80,8 @@ void run_backward(math::Kind kind, int64_t order, int64_t slopes, const Tensor& 
                             mutable_data<double>(scratch)};
   with_kind_and_order<math::max_activation_order - 1>(kind, order, [&](auto k, auto n) {
     activation_backward_bodies<decltype(k)::value, decltype(n)::value>(
-        arguments, [&](const auto& body) { launch(body, body.grid(), device); });
+        arguments,
+        [&](const auto& body, const BlockGrid& grid) { launch_blocks(body, grid, device); });
   });
 }
 

@@ -1,8 +1,4 @@
-// The work of one thread of the activation ops, and their grids.
-//
-// The backward sums over points in three launches without barriers between threads, in an order
-// fixed by the shapes alone: by column over every `rows_apart`-th row, over those partial sums,
-// and over the repeats of each slope.
+// The forward of the activation ops: the work of one thread, four neighbours of every so many rows.
 #pragma once
 
 #include "common/thread_index.h"
@@ -14,123 +10,117 @@ namespace colloc {
 template <typename T>
 struct Repeated {
   const T* values;
-  int64_t count;  // 1, or the last size of x
+  int64_t count;  // 1, or the number of slopes
 
-  COLLOC_HD_MEMBER T at(int64_t element) const {
-    return count == 1 ? values[0] : values[element % count];
+  // Those of `column` and the ones after it. No division for each.
+  template <int Count>
+  COLLOC_HD_MEMBER void load(int64_t column, T (&to)[Count]) const {
+    int64_t at = count == 1 ? 0 : remainder(column, count);
+#pragma unroll
+    for (int k = 0; k < Count; ++k) {
+      to[k] = values[at];
+      if (++at >= count) at = 0;
+    }
+  }
+
+  static COLLOC_HD_MEMBER int64_t remainder(int64_t a, int64_t b) {
+    if (a <= 0x7fffffff && b <= 0x7fffffff) {
+      return static_cast<uint32_t>(a) % static_cast<uint32_t>(b);
+    }
+    return a % b;
   }
 };
+
+// How x is walked: rows of `width` elements, a multiple of the number of slopes and of 4, so that a
+// thread has the same slopes in all of its rows.
+struct ActivationRows {
+  static constexpr int together = 4;  // neighbours of a thread
+  int64_t count, width, rows;
+
+  ActivationRows(int64_t elements, int64_t slopes) : count(elements) {
+    const int64_t least = slopes * (slopes % 4 == 0 ? 1 : (slopes % 2 == 0 ? 2 : 4));
+    width = least * (least < 1024 ? 1024 / least : 1);
+    rows = (count + width - 1) / width;
+  }
+
+  // The distance of a thread's rows where about `wanted` of them are walked at a time.
+  int64_t apart(int64_t wanted) const {
+    const int64_t most = rows < wanted ? rows : wanted;
+    return most < 1 ? 1 : most;
+  }
+};
+
+// `left` is how many elements there are from `from` on; behind them are zeros.
+template <typename T>
+COLLOC_HD void load_some(T (&to)[ActivationRows::together], const T* from, int64_t left,
+                         bool aligned) {
+  constexpr int together = ActivationRows::together;
+  if (left >= together) return load_row(to, from, aligned);
+#pragma unroll
+  for (int k = 0; k < together; ++k) to[k] = k < left ? from[k] : T(0);
+}
+
+template <typename T>
+COLLOC_HD void store_some(T* to, const T (&from)[ActivationRows::together], int64_t left,
+                          bool aligned) {
+  constexpr int together = ActivationRows::together;
+  if (left >= together) return store_row(to, from, aligned);
+#pragma unroll
+  for (int k = 0; k < together; ++k) {
+    if (k < left) to[k] = from[k];
+  }
+}
 
 template <math::Kind K, int Order, typename T>
 struct ActivationForwardBody {
+  static constexpr int together = ActivationRows::together;
+
   const T* x;
-  int64_t count;
+  int64_t count, width, apart;
   Repeated<T> a, beta;
   T scale;
   T* y;
+  bool aligned;
 
-  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    for (int64_t i = thread.global; i < count; i += thread.total) {
-      T d[Order + 1];
-      const T b = K == math::Kind::stan ? beta.at(i) : T(0);
-      math::activation_derivatives<K, Order>(scale * a.at(i) * x[i], b, d);
-      y[i] = d[Order];
-    }
+  ActivationForwardBody(const T* x, int64_t elements, const Repeated<T>& a, const Repeated<T>& beta,
+                        T scale, T* y)
+      : x(x), a(a), beta(beta), scale(scale), y(y) {
+    const ActivationRows rows(elements,
+                              K == math::Kind::stan && beta.count > a.count ? beta.count : a.count);
+    count = rows.count;
+    width = rows.width;
+    apart = rows.apart(132 * 2048 * together / width);
+    aligned = sixteen_aligned(x) && sixteen_aligned(y);
   }
 
-  Grid grid() const { return grid_for(count); }
-};
-
-// How x is walked: rows of `width` elements (a multiple of the number of slopes), one thread a
-// column and every `apart`-th row.
-struct ActivationRows {
-  int64_t width, apart;
-
-  ActivationRows(int64_t count, int64_t slopes) {
-    width = slopes * (slopes < 1024 ? 1024 / slopes : 1);
-    const int64_t rows = (count + width - 1) / width;
-    const int64_t most = 132 * 2048 / width;  // about as many threads as a large GPU holds
-    apart = rows < most ? rows : most;
-    if (apart < 1) apart = 1;
-  }
-};
-
-template <math::Kind K, int Order, typename T>
-struct ActivationBackwardBody {
-  const T* grad;
-  const T* x;
-  int64_t count;
-  Repeated<T> a, beta;
-  T scale;
-  int64_t width, apart;
-  T* grad_x;        // may be null
-  double* by_a;     // (apart, width)
-  double* by_beta;  // (apart, width), null unless stan
-
   COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    for (int64_t item = thread.global; item < width * apart; item += thread.total) {
-      const int64_t column = item % width;
-      double total_a = 0.0, total_beta = 0.0;
-      T sum_a = T(0), sum_beta = T(0);
-      int pending = 0;
-      for (int64_t i = (item / width) * width + column; i < count; i += apart * width) {
-        T d[Order + 2], partial[Order + 2];
-        const T b = K == math::Kind::stan ? beta.at(i) : T(0);
-        const T slope = scale * a.at(i);
-        math::activation_derivatives<K, Order + 1>(slope * x[i], b, d, partial);
-        const T g = grad[i] * d[Order + 1];
-        if (grad_x != nullptr) grad_x[i] = g * slope;
-        sum_a += g * x[i];
-        if constexpr (K == math::Kind::stan) sum_beta += grad[i] * partial[Order];
-        if (++pending == 64) {
-          total_a += sum_a;
-          total_beta += sum_beta;
-          sum_a = sum_beta = T(0);
-          pending = 0;
+    const int64_t step = apart * width;
+    for (int64_t item = thread.global * together; item < step; item += thread.total * together) {
+      T slope[together], b[together] = {};
+      a.load(item, slope);
+      if constexpr (K == math::Kind::stan) beta.load(item, b);
+#pragma unroll
+      for (int k = 0; k < together; ++k) slope[k] *= scale;
+      T next[together] = {};
+      if (item < count) load_some(next, x + item, count - item, aligned);
+      for (int64_t i = item; i < count; i += step) {
+        T now[together], made[together];
+#pragma unroll
+        for (int k = 0; k < together; ++k) now[k] = next[k];
+        // Before this one's arithmetic, which the load then does not wait for.
+        if (i + step < count) load_some(next, x + i + step, count - i - step, aligned);
+#pragma unroll
+        for (int k = 0; k < together; ++k) {
+          T d[Order + 1];
+          math::activation_derivatives<K, Order>(slope[k] * now[k], b[k], d);
+          made[k] = d[Order];
         }
+        store_some(y + i, made, count - i, aligned);
       }
-      by_a[item] = total_a + sum_a;
-      if (by_beta != nullptr) by_beta[item] = total_beta + sum_beta;
     }
   }
 
-  Grid grid() const { return grid_for(width * apart); }
-};
-
-// (apart, width) -> (width)
-struct SumRowsBody {
-  const double* partial;
-  int64_t width, apart;
-  double* columns;
-
-  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    for (int64_t column = thread.global; column < width; column += thread.total) {
-      double total = 0.0;
-      for (int64_t row = 0; row < apart; ++row) total += partial[row * width + column];
-      columns[column] = total;
-    }
-  }
-
-  Grid grid() const { return grid_for(width); }
-};
-
-// (width) -> (results): every results-th column belongs together.
-template <typename T>
-struct SumRepeatsBody {
-  const double* columns;
-  int64_t width, results;
-  double factor;
-  T* out;
-
-  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    for (int64_t result = thread.global; result < results; result += thread.total) {
-      double total = 0.0;
-      for (int64_t column = result; column < width; column += results) total += columns[column];
-      out[result] = static_cast<T>(factor * total);
-    }
-  }
-
-  Grid grid() const { return grid_for(results); }
+  Grid grid() const { return grid_for(apart * width / together, 132 * 32); }
 };
 
 // Calls run(std::integral_constant-like Kind K, Order N) for run-time kind and order.
@@ -179,47 +169,6 @@ void with_kind_and_order(math::Kind kind, int64_t order, const Run& run) {
       return with_order<Last>(KindTag<Kind::identity>{}, order, run);
     case Kind::stan:
       return with_order<Last>(KindTag<Kind::stan>{}, order, run);
-  }
-}
-
-// What both runs of the backward need: pointers, and scratch of `scratch_size` doubles.
-template <typename T>
-struct ActivationBackwardArguments {
-  const T* grad;
-  const T* x;
-  int64_t count;
-  Repeated<T> a, beta;
-  double scale;
-  T* grad_x;  // each may be null
-  T* grad_a;
-  T* grad_beta;
-  int64_t slopes;  // 1 or the last size of x: the longer of a and beta
-  double* scratch;
-
-  static int64_t scratch_size(int64_t count, int64_t slopes) {
-    const ActivationRows rows(count, slopes);
-    return 2 * (rows.apart + 1) * rows.width;
-  }
-};
-
-// The launches of one backward, in order, handed to `run`.
-template <math::Kind K, int Order, typename T, typename Run>
-void activation_backward_bodies(const ActivationBackwardArguments<T>& p, const Run& run) {
-  const ActivationRows rows(p.count, p.slopes);
-  const int64_t size = rows.apart * rows.width;
-  double* by_a = p.scratch;
-  double* by_beta = K == math::Kind::stan ? by_a + size : nullptr;
-  double* columns = p.scratch + 2 * size;
-  run(ActivationBackwardBody<K, Order, T>{p.grad, p.x, p.count, p.a, p.beta,
-                                          static_cast<T>(p.scale), rows.width, rows.apart, p.grad_x,
-                                          by_a, by_beta});
-  if (p.grad_a != nullptr) {
-    run(SumRowsBody{by_a, rows.width, rows.apart, columns});
-    run(SumRepeatsBody<T>{columns, rows.width, p.a.count, p.scale, p.grad_a});
-  }
-  if (p.grad_beta != nullptr) {
-    run(SumRowsBody{by_beta, rows.width, rows.apart, columns + rows.width});
-    run(SumRepeatsBody<T>{columns + rows.width, rows.width, p.beta.count, 1.0, p.grad_beta});
   }
 }
 

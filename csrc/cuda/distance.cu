@@ -22,7 +22,10 @@ void run(const DistanceArguments& a, const Tensor& x, const Tensor& pieces, cons
                                  static_cast<T>(1.0 / (length * length)),
                                  static_cast<T*>(out.mutable_data_ptr())};
   const int32_t index = x.get_device_index();
-  with_distance_body(a.order, arrays, [&](const auto& body) { launch(body, body.grid(), index); });
+  const Tensor memory =
+      torch::stable::empty({distance_memory(a.count)}, ScalarType::Byte, std::nullopt, x.device());
+  distance_bodies(a.order, arrays, 1.0 / (length * length), memory.mutable_data_ptr(),
+                  [&](const auto& body) { launch(body, body.grid(), index); });
 }
 
 Tensor distance(const Tensor& x, const Tensor& pieces, const Optional& on, int64_t m, double length,

@@ -2,6 +2,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
+#include "common/block_launch.cuh"
 #include "common/halton_axes.h"
 #include "common/launch.cuh"
 #include "cuda/halton_body.h"
@@ -17,10 +18,16 @@ Tensor halton(int64_t n, int64_t dim, int64_t start, int64_t leap, std::optional
   const int32_t index = out.get_device_index();
   const torch::stable::accelerator::DeviceGuard guard(index);
   const auto run = [&](const auto& body) { launch(body, body.grid(), index); };
+  const auto run_blocks = [&](const auto& body, const BlockGrid& grid) {
+    launch_blocks(body, grid, index);
+  };
+  const auto fill = [&](auto* data) {
+    halton_bodies(axes, n, dim, start, leap, data, run, run_blocks);
+  };
   if (dtype == ScalarType::Float) {
-    halton_bodies(axes, n, dim, start, leap, static_cast<float*>(out.mutable_data_ptr()), run);
+    fill(static_cast<float*>(out.mutable_data_ptr()));
   } else {
-    halton_bodies(axes, n, dim, start, leap, static_cast<double*>(out.mutable_data_ptr()), run);
+    fill(static_cast<double*>(out.mutable_data_ptr()));
   }
   return out;
 }

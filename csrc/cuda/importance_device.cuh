@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "common/block_launch.cuh"
 #include "common/check.h"
 #include "common/launch.cuh"
 #include "common/optional_tensor.h"
@@ -26,6 +27,11 @@ class GpuDevice {
   template <typename Body>
   void run(const Body& body) {
     launch(body, body.grid(), index_);
+  }
+
+  template <typename Body>
+  void run_blocks(const Body& body, const BlockGrid& grid) {
+    launch_blocks(body, grid, index_);
   }
 
   template <typename X>
@@ -58,6 +64,9 @@ class GpuDevice {
   void save(const std::vector<X>& values, X* to) {
     upload(values, to);
   }
+
+  // With fewer, threads are too few to make up for their loads one after the other.
+  int64_t least_walked() const { return 1 << 19; }
 
  private:
   void copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {

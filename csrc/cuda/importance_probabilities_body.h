@@ -18,25 +18,61 @@ struct MeasureArrays {
   double* out;
 };
 
-template <typename T>
+// Wide: rows of four that are loaded at once.
+template <typename T, bool Wide>
 struct MeasureBody {
-  MeasureArrays<T> rows;
-  int64_t parts;
-  math::MeasureTotals* totals;
+  static constexpr int threads = 256, least_blocks = Wide && sizeof(T) == 4 ? 4 : 3;
 
-  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    for (int64_t p = thread.global; p < parts; p += thread.total) {
-      math::MeasureTotals sum{0.0, 0.0, 0.0, 0.0, 0, rows.items, 0, rows.items};
-      for (int64_t i = p; i < rows.items; i += parts) math::add(sum, item(i));
-      totals[p] = sum;
+  MeasureArrays<T> rows;
+  math::MeasureTotals* totals;  // a block
+
+  template <typename Thread>
+  COLLOC_BLOCK void operator()(const Thread& t) const {
+    math::MeasureTotals sum = none();
+    // The next item is loaded before the work on this one.
+    const int64_t step = t.blocks() * threads;
+    int64_t i = t.block() * threads + t.thread();
+    Loaded next{};
+    if (i < rows.items) next = load(i);
+    for (; i < rows.items; i += step) {
+      const Loaded now = next;
+      if (i + step < rows.items) next = load(i + step);
+      math::add(sum, item(i, now));
+    }
+    const math::MeasureTotals all = block_total(t, sum);
+    if (t.thread() == 0) totals[t.block()] = all;
+  }
+
+  COLLOC_HD_MEMBER math::MeasureTotals none() const {
+    return {0.0, 0.0, 0.0, 0.0, 0, rows.items, 0, rows.items};
+  }
+
+  struct Loaded {
+    T row[4];  // if Wide
+    DeviceShares::Loaded share;
+  };
+
+  COLLOC_HD_MEMBER Loaded load(int64_t i) const {
+    Loaded loaded{};
+    if constexpr (Wide) load_row(loaded.row, rows.measure + i * rows.row_stride, true);
+    loaded.share = rows.shares.load(i);
+    return loaded;
+  }
+
+  COLLOC_HD_MEMBER double measure(int64_t i, const Loaded& loaded) const {
+    const double unit = rows.units.entry;
+    if constexpr (Wide) {
+      return math::row_measure(loaded.row, 1, 4, true, unit);
+    } else {
+      return math::row_measure(rows.measure + i * rows.row_stride, rows.column_stride, rows.columns,
+                               rows.norm, unit);
     }
   }
 
-  COLLOC_HD_MEMBER math::MeasureTotals item(int64_t i) const {
+  COLLOC_HD_MEMBER math::MeasureTotals item(int64_t i, const Loaded& loaded) const {
     const math::MeasureUnits& units = rows.units;
-    const double m = math::row_measure(rows.measure + i * rows.row_stride, rows.column_stride,
-                                       rows.columns, rows.norm, units.entry);
-    const double a = rows.shares(i) * units.area;
+    const double m = measure(i, loaded);
+    const double a = rows.shares.value(loaded.share) * units.area;
     const double raised = rows.power == 1.0
                               ? m * units.measure
                               : math::nonnegative_power(m * units.measure, rows.power);
@@ -54,7 +90,9 @@ struct MeasureBody {
             bad_area ? i : rows.items};
   }
 
-  Grid grid() const { return grid_for(parts); }
+  BlockGrid grid() const {
+    return {total_blocks(rows.items), threads * sizeof(math::MeasureTotals)};
+  }
 };
 
 struct ProbabilityBody {
@@ -72,16 +110,25 @@ struct ProbabilityBody {
   Grid grid() const { return grid_for(items); }
 };
 
-// run(body); fetch(pointer) -> the value there, on the host; check(totals) refuses bad entries;
-// memory: gather_memory(parts_of(items)). Whether all was 0.
-template <typename T, typename Run, typename Fetch, typename Check>
+// run(body) and run_blocks(body, grid); fetch(pointer) -> the value there, on the host;
+// check(totals) refuses bad entries; memory: total_blocks(items) + 1. Whether all was 0.
+template <typename T, typename Run, typename RunBlocks, typename Fetch, typename Check>
 bool probability_bodies(MeasureArrays<T> rows, double floor, double relative_floor,
-                        math::MeasureTotals* memory, const Run& run, const Fetch& fetch,
-                        const Check& check) {
-  const int64_t parts = parts_of(rows.items);
+                        math::MeasureTotals* memory, const Run& run, const RunBlocks& run_blocks,
+                        const Fetch& fetch, const Check& check) {
+  const auto sums = [&](const auto& body) {
+    const BlockGrid grid = body.grid();
+    run_blocks(body, grid);
+    const TotalBody<math::MeasureTotals> total{memory, grid.blocks, body.none(),
+                                               memory + grid.blocks};
+    run_blocks(total, total.grid());
+    return fetch(total.to);
+  };
+  const bool wide = rows.norm && rows.columns == 4 && rows.column_stride == 1 &&
+                    rows.row_stride * sizeof(T) % 16 == 0 && sixteen_aligned(rows.measure);
   const auto measure = [&] {
-    run(MeasureBody<T>{rows, parts, memory});
-    return fetch(gather(memory, parts, run));
+    return wide ? sums(MeasureBody<T, true>{rows, memory})
+                : sums(MeasureBody<T, false>{rows, memory});
   };
   math::MeasureTotals totals = measure();
   check(totals);

@@ -4,30 +4,58 @@
 #include <vector>
 
 #include "common/importance_plan.h"
-#include "cuda/importance_sums_body.h"
+#include "cuda/importance_draw_body.h"
 
 namespace colloc {
 
+// Totals, and with `groups` the sums of 32 values each.
 struct PoolBody {
+  static constexpr int threads = 256, least_blocks = 4;
+
   const double* q;
   DeviceShares shares;
-  int64_t items, parts;
-  math::PoolTotals* totals;
+  int64_t items;
+  double* groups;            // may be null
+  math::PoolTotals* totals;  // a block
 
-  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    for (int64_t p = thread.global; p < parts; p += thread.total) {
-      math::PoolTotals sum{0.0, 0.0, 0.0, 0, 0, items, 0, items};
-      for (int64_t i = p; i < items; i += parts) {
-        const double a = shares(i);
-        const bool bad = !math::finite_nonnegative(q[i]), bad_area = !math::finite_nonnegative(a);
-        math::add(
-            sum, {q[i], a, q[i], q[i] > 0.0, bad, bad ? i : items, bad_area, bad_area ? i : items});
+  template <typename Thread>
+  COLLOC_BLOCK void operator()(const Thread& t) const {
+    math::PoolTotals sum = none();
+    // Whole warps go on, for what their lanes do together.
+    const int64_t step = t.blocks() * threads;
+    int64_t first = t.block() * threads + t.warp() * warp_size;
+    // The next item is loaded before the work on this one.
+    double next = 0.0;
+    DeviceShares::Loaded next_share{};
+    const auto load = [&](int64_t i) {
+      if (i >= items) return;
+      next = q[i];
+      next_share = shares.load(i);
+    };
+    load(first + t.lane());
+    for (; first < items; first += step) {
+      const int64_t i = first + t.lane();
+      const double a = shares.value(next_share);
+      double value = i < items ? next : 0.0;
+      load(i + step);
+      if (i < items) {
+        const bool bad = !math::finite_nonnegative(value), bad_area = !math::finite_nonnegative(a);
+        math::add(sum, {value, a, value, value > 0.0, bad, bad ? i : items, bad_area,
+                        bad_area ? i : items});
       }
-      totals[p] = sum;
+      if (groups != nullptr) {
+#pragma unroll
+        for (int mask = 1; mask < warp_size; mask *= 2) value += double_of_lane(t, value, mask);
+        if (t.lane() == 0) groups[first / fan] = value;
+      }
     }
+    const math::PoolTotals all = block_total(t, sum);
+    if (t.thread() == 0) totals[t.block()] = all;
   }
 
-  Grid grid() const { return grid_for(parts); }
+  COLLOC_HD_MEMBER math::PoolTotals none() const { return {0.0, 0.0, 0.0, 0, 0, items, 0, items}; }
+
+  BlockGrid grid() const { return {total_blocks(items), threads * sizeof(math::PoolTotals)}; }
 };
 
 struct CertainBody {
@@ -76,82 +104,6 @@ struct ItemBody {
     for (int64_t j = thread.global; j < n; j += thread.total) {
       index[j] = order[index[j]];
     }
-  }
-
-  Grid grid() const { return grid_for(n); }
-};
-
-constexpr int64_t groups_a_block = math::draw_block / fan;
-
-// Multinomial: the time that each block of draws takes, and inside it running sums of its
-// exponentials at the end of every 32.
-struct TimesBody {
-  math::DrawKeys keys;
-  int64_t n;
-  double* times;   // blocks + 1
-  double* groups;  // of all draws, 32 each
-
-  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    for (int64_t b = thread.global; b <= math::draw_blocks(n); b += thread.total) {
-      times[b] = math::block_time(keys, b, n);
-      double sum = 0.0;
-      for (int64_t g = b * groups_a_block; g * fan < n && g < (b + 1) * groups_a_block; ++g) {
-        groups[g] = sum += groups[g];
-      }
-    }
-  }
-
-  Grid grid() const { return grid_for(math::draw_blocks(n) + 1, 132 * 16, 64); }
-};
-
-struct ExponentialBody {
-  math::DrawKeys keys;
-  int64_t n;
-  double* groups;
-
-  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    for (int64_t g = thread.global; g * fan < n; g += thread.total) {
-      double sum = 0.0;
-      const int64_t end = n < (g + 1) * fan ? n : (g + 1) * fan;
-      for (int64_t j = g * fan; j < end; ++j) {
-        sum += math::random_exponential(keys.each, static_cast<uint64_t>(j));
-      }
-      groups[g] = sum;
-    }
-  }
-
-  Grid grid() const { return grid_for((n + fan - 1) / fan, 132 * 16, 64); }
-};
-
-// One draw a thread.
-struct DrawBody {
-  math::DrawScheme scheme;
-  math::DrawKeys keys;
-  SumTree pool, times;
-  const double* groups;
-  int64_t n;
-  int64_t* index;
-
-  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    for (int64_t j = thread.global; j < n; j += thread.total) index[j] = pool.find(place(j));
-  }
-
-  COLLOC_HD_MEMBER double place(int64_t j) const {
-    const double sum = pool.whole();
-    if (scheme != math::DrawScheme::multinomial) {
-      return math::stratified_place(scheme, keys, j, sum / static_cast<double>(n));
-    }
-    const int64_t b = j / math::draw_block, g = j / fan;
-    const int64_t last = (n < (b + 1) * math::draw_block ? n : (b + 1) * math::draw_block) - 1;
-    double within = g % groups_a_block > 0 ? groups[g - 1] : 0.0, own = 0.0;
-    for (int64_t k = g * fan; k <= j; ++k) {
-      own += math::random_exponential(keys.each, static_cast<uint64_t>(k));
-    }
-    within += own;
-    const double unit = sum / times.whole();
-    const double begin = times.before(b) * unit, end = times.before(b + 1) * unit;
-    const double at = begin + within * ((end - begin) / groups[last / fan]);
-    return at < end ? at : end;
   }
 
   Grid grid() const { return grid_for(n); }
@@ -251,7 +203,8 @@ struct SampleArrays {
 
 // `device` has what differs between a GPU and the host: run(body), take<X>(count) for memory that
 // lives until the end, fetch(pointer) -> the value there, load(pointer, count) -> a vector of a
-// copy, upload(vector, pointer) and, for a repair, save(vector, pointer).
+// copy, upload(vector, pointer) and, for a repair, save(vector, pointer); least_walked(): the draws
+// from which on threads make several each.
 template <typename Device>
 Inclusion include(Device& device, const double* q, int64_t items, const math::PoolTotals& totals,
                   int64_t n) {
@@ -291,14 +244,23 @@ template <typename T, typename Device, typename Check>
 void sample_bodies(const SampleArrays<T>& s, Device& device, const Check& check) {
   using math::DrawScheme;
   const auto run = [&](const auto& body) { device.run(body); };
-  const int64_t parts = parts_of(s.items);
-  auto* memory = device.template take<math::PoolTotals>(gather_memory(parts));
-  run(PoolBody{s.q, s.shares, s.items, parts, memory});
-  const math::PoolTotals totals = device.fetch(gather(memory, parts, run));
+  const bool once = s.scheme == DrawScheme::without_replacement;
+  const int64_t blocks = total_blocks(s.items);
+  auto* memory = device.template take<math::PoolTotals>(blocks + 1);
+  // The tree of all values; without replacement it is of the pool in another order.
+  SumTree pool{};
+  if (!once && s.n > 0) {
+    pool = make_tree(s.q, s.items, Counted::all, no_limit,
+                     device.template take<double>(tree_memory(s.items)));
+  }
+  const PoolBody body{s.q, s.shares, s.items, pool.levels > 0 ? pool.level[0] : nullptr, memory};
+  device.run_blocks(body, body.grid());
+  const TotalBody<math::PoolTotals> sum{memory, blocks, body.none(), memory + blocks};
+  device.run_blocks(sum, sum.grid());
+  const math::PoolTotals totals = device.fetch(sum.to);
   check(totals);
   if (s.n == 0) return;
 
-  const bool once = s.scheme == DrawScheme::without_replacement;
   int64_t* order = nullptr;
   const double* q = s.q;
   if (once) {
@@ -316,18 +278,35 @@ void sample_bodies(const SampleArrays<T>& s, Device& device, const Check& check)
 
   const math::DrawKeys keys = math::draw_keys(s.seed);
   SumTree times{};
+  double* starts = nullptr;
+  double* within = nullptr;
   double* groups = nullptr;
   if (s.scheme == DrawScheme::multinomial) {
-    const int64_t blocks = math::draw_blocks(s.n);
+    const int64_t draw_blocks = math::draw_blocks(s.n);
     groups = device.template take<double>((s.n + fan - 1) / fan);
-    auto* each = device.template take<double>(blocks + 1);
-    run(ExponentialBody{keys, s.n, groups});
+    auto* each = device.template take<double>(draw_blocks + 1);
+    within = device.template take<double>(s.n);
+    const ExponentialBody exponentials{keys, s.n, within, groups};
+    device.run_blocks(exponentials, exponentials.grid());
     run(TimesBody{keys, s.n, each, groups});
-    times = filled_tree(device, each, blocks + 1, Counted::all, no_limit);
+    times = filled_tree(device, each, draw_blocks + 1, Counted::all, no_limit);
+    starts = device.template take<double>(draw_blocks + 1);
+    run(StartsBody{times, starts});
   }
+  const math::WeightFormula formula = weight_formula(s.scheme, totals, s.n, included.limit);
   if (drawn > 0) {
-    const SumTree pool = filled_tree(device, q, s.items, Counted::rest, limit);
-    run(DrawBody{s.scheme, keys, pool, times, groups, drawn, index});
+    if (once) {
+      pool = filled_tree(device, q, s.items, Counted::rest, limit);
+    } else {
+      fill_tree(pool, run, 1);
+    }
+    const DrawPlaces places{s.scheme, keys, pool, times, starts, within, groups, drawn};
+    if (!once && s.n >= device.least_walked() && s.n >= s.items / 8) {
+      const WalkBody<T> walk{places, formula, s.shares, index, s.weight};
+      device.run_blocks(walk, walk.grid());
+    } else {
+      run(DrawBody<T>{places, formula, s.shares, index, once ? nullptr : s.weight});
+    }
     if (once) separate_on(device, index, drawn, q, s.items, limit);
   }
   if (included.certain > 0) {
@@ -336,8 +315,8 @@ void sample_bodies(const SampleArrays<T>& s, Device& device, const Check& check)
     run(CountedBody{tree, included.certain, sure});
     run(MergeBody{index, drawn, sure, included.certain, s.index});
   }
-  if (once) run(ItemBody{order, s.n, s.index});
-  const math::WeightFormula formula = weight_formula(s.scheme, totals, s.n, included.limit);
+  if (!once) return;
+  run(ItemBody{order, s.n, s.index});
   run(WeightBody<T>{formula, s.q, s.shares, s.index, s.n, s.weight});
 }
 

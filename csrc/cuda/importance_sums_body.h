@@ -2,6 +2,7 @@
 // give equal draws: totals by strided parts, and a tree of sums of 32 for prefix sums.
 #pragma once
 
+#include "common/block_thread.h"
 #include "common/thread_index.h"
 #include "math/importance.h"
 
@@ -17,6 +18,20 @@ struct DeviceShares {
   COLLOC_HD_MEMBER double operator()(int64_t i) const {
     if (single != nullptr) return static_cast<double>(single[i]);
     return wide != nullptr ? wide[i] : 1.0;
+  }
+
+  // The same in two steps, of which the first needs not wait for what it loads.
+  struct Loaded {
+    float single;
+    double wide;
+  };
+
+  COLLOC_HD_MEMBER Loaded load(int64_t i) const {
+    return {single != nullptr ? single[i] : 0.0f, wide != nullptr ? wide[i] : 1.0};
+  }
+
+  COLLOC_HD_MEMBER double value(const Loaded& loaded) const {
+    return single != nullptr ? static_cast<double>(loaded.single) : loaded.wide;
   }
 };
 
@@ -42,6 +57,73 @@ struct GatherBody {
 
   Grid grid() const { return grid_for(parts); }
 };
+
+constexpr int64_t most_total_blocks = 132 * 8;
+
+inline int64_t total_blocks(int64_t items) {
+  const int64_t wanted = (items + 255) / 256;
+  return wanted < most_total_blocks ? wanted : most_total_blocks;
+}
+
+// The sum over a block's threads, in every one of them that asks for it after.
+template <typename Totals, typename Thread>
+COLLOC_BLOCK Totals block_total(const Thread& t, const Totals& own) {
+  auto* all = reinterpret_cast<Totals*>(t.shared());
+  all[t.thread()] = own;
+  for (int half = t.threads() / 2; half > 0; half /= 2) {
+    t.sync();
+    if (t.thread() < half) math::add(all[t.thread()], all[t.thread() + half]);
+  }
+  t.sync();
+  return all[0];
+}
+
+// The sum of the blocks' totals, by one block: to[0].
+template <typename Totals>
+struct TotalBody {
+  static constexpr int threads = 256, least_blocks = 1;
+  const Totals* from;
+  int64_t count;
+  Totals none;
+  Totals* to;
+
+  template <typename Thread>
+  COLLOC_BLOCK void operator()(const Thread& t) const {
+    Totals sum = none;
+    for (int64_t i = t.thread(); i < count; i += threads) math::add(sum, from[i]);
+    const Totals all = block_total(t, sum);
+    if (t.thread() == 0) to[0] = all;
+  }
+
+  BlockGrid grid() const { return {1, threads * sizeof(Totals)}; }
+};
+
+// Exchanges doubles between lanes.
+template <typename Thread>
+COLLOC_BLOCK double double_of_lane(const Thread& t, double x, int mask) {
+  const uint64_t bits = math::bits_as<uint64_t>(x);
+  const float high = t.shuffle_xor(math::bits_as<float>(static_cast<uint32_t>(bits >> 32)), mask);
+  const float low = t.shuffle_xor(math::bits_as<float>(static_cast<uint32_t>(bits)), mask);
+  return math::bits_as<double>((static_cast<uint64_t>(math::bits_as<uint32_t>(high)) << 32) |
+                               math::bits_as<uint32_t>(low));
+}
+
+struct LaneSums {
+  double until;  // of the lanes up to this one
+  double all;
+};
+
+template <typename Thread>
+COLLOC_BLOCK LaneSums lane_sums(const Thread& t, double own) {
+  LaneSums sums{own, own};
+#pragma unroll
+  for (int mask = 1; mask < warp_size; mask *= 2) {
+    const double other = double_of_lane(t, sums.all, mask);
+    if ((t.lane() & mask) != 0) sums.until = other + sums.until;
+    sums.all += other;
+  }
+  return sums;
+}
 
 // Totals that `count` parts and their sums take.
 inline int64_t gather_memory(int64_t count) { return count + count / (fan - 1) + 16; }
@@ -93,30 +175,71 @@ struct SumTree {
     for (int l = levels - 2; l >= 0; --l) {
       const double* sums = level[l] + node * fan;
       const int64_t left = size[l] - node * fan;
-      const int64_t children = left < fan ? left : fan;
-      const double last = sums[children - 1];
-      if (place >= last) place = math::largest_double;
-      int64_t low = 0, high = children - 1;
-      while (low < high) {
-        const int64_t middle = (low + high) / 2;
-        if (sums[middle] > place || sums[middle] == last) {
-          high = middle;
-        } else {
-          low = middle + 1;
-        }
-      }
-      if (low > 0 && place < math::largest_double) place -= sums[low - 1];
-      node = node * fan + low;
+      // Nearly all nodes are full, and need no bounds.
+      node = node * fan + (left >= fan ? child<true>(sums, fan, place)
+                                       : child<false>(sums, static_cast<int>(left), place));
     }
+    const int64_t first = node * fan;
+    if (count - first >= fan) {
+      return first + (which == Counted::all ? item<true, true>(values + first, fan, place)
+                                            : item<true, false>(values + first, fan, place));
+    }
+    return first + item<false, false>(values + first, static_cast<int>(count - first), place);
+  }
+
+  // Of ascending running sums the first above the place, which becomes the rest in it; the first
+  // that is equal to the last one where none is above. Every fourth is looked at, then three: loads
+  // that need not wait for each other.
+  template <bool Full>
+  static COLLOC_HD_MEMBER int child(const double* sums, int children, double& place) {
+    const double last = sums[children - 1];
+    // The number next below the last sum; NaN, which nothing is below, where that is 0.
+    const bool past = place >= last;
+    const double passed = past ? math::bits_as<double>(math::bits_as<uint64_t>(last) - 1) : place;
+    int found = 0;
+#pragma unroll
+    for (int k = 3; k < fan - 1; k += 4) {
+      if (Full || k < children - 1) found += sums[k] <= passed ? 4 : 0;
+    }
+    const double* ones = sums + found;
+    const int left = children - 1 - found;
+    int more = 0;
+#pragma unroll
+    for (int k = 0; k < 3; ++k) {
+      if (Full || k < left) more += ones[k] <= passed;
+    }
+    found += more;
+    if (past) {
+      place = math::largest_double;
+    } else if (found > 0) {
+      place -= sums[found - 1];
+    }
+    return found;
+  }
+
+  // The same of the values themselves; the last one above 0 where none is above the place. Plain:
+  // of values that all count.
+  template <bool Full, bool Plain>
+  COLLOC_HD_MEMBER int item(const double* from, int children, double place) const {
+    const auto value_of = [&](int i) { return Plain ? from[i] : counted(which, limit, from[i]); };
     double sum = 0.0;
-    int64_t found = node * fan;
-    const int64_t end = count - node * fan < fan ? count : (node + 1) * fan;
-    for (int64_t i = node * fan; i < end; ++i) {
-      const double v = value(i);
-      if (v > 0.0) found = i;
-      sum += v;
-      if (sum > place) break;
+#pragma unroll 1
+    for (int first = 0; first < children; first += 4) {
+      double sums[4];
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        sums[k] = Full || first + k < children ? value_of(first + k) : 0.0;
+      }
+      sums[0] += sum;
+#pragma unroll
+      for (int k = 1; k < 4; ++k) sums[k] += sums[k - 1];
+      sum = sums[3];
+      if (sum > place) {
+        return first + (sums[0] <= place) + (sums[1] <= place) + (sums[2] <= place);
+      }
     }
+    int found = children - 1;
+    while (found > 0 && !(value_of(found) > 0.0)) --found;
     return found;
   }
 
@@ -157,13 +280,21 @@ struct TreeBody {
     const int64_t below = filled == 0 ? tree.count : tree.size[filled - 1];
     for (int64_t g = thread.global; g < tree.size[filled]; g += thread.total) {
       const int64_t end = below - g * fan < fan ? below : (g + 1) * fan;
-      double sum = 0.0;
-      for (int64_t i = g * fan; i < end; ++i) {
-        if (filled == 0) {
-          sum += tree.value(i);
-        } else {
-          tree.level[filled - 1][i] = sum += tree.level[filled - 1][i];
+      const int children = static_cast<int>(end - g * fan);
+      // All loads first: they need not wait for each other.
+      double own[fan];
+#pragma unroll
+      for (int k = 0; k < fan; ++k) {
+        own[k] = 0.0;
+        if (k < children) {
+          own[k] = filled == 0 ? tree.value(g * fan + k) : tree.level[filled - 1][g * fan + k];
         }
+      }
+      double sum = 0.0;
+#pragma unroll
+      for (int k = 0; k < fan; ++k) {
+        sum += own[k];
+        if (filled > 0 && k < children) tree.level[filled - 1][g * fan + k] = sum;
       }
       tree.level[filled][g] = sum;
     }
@@ -172,9 +303,10 @@ struct TreeBody {
   Grid grid() const { return grid_for(tree.size[filled]); }
 };
 
+// Levels from `first` on.
 template <typename Run>
-void fill_tree(const SumTree& tree, const Run& run) {
-  for (int l = 0; l < tree.levels; ++l) run(TreeBody{tree, l});
+void fill_tree(const SumTree& tree, const Run& run, int first = 0) {
+  for (int l = first; l < tree.levels; ++l) run(TreeBody{tree, l});
 }
 
 }  // namespace colloc

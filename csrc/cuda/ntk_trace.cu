@@ -2,7 +2,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
-#include "common/launch.cuh"
+#include "common/block_launch.cuh"
 #include "common/ntk_arguments.h"
 #include "cuda/ntk_trace_body.h"
 
@@ -10,18 +10,17 @@ namespace colloc {
 namespace {
 
 template <typename T>
-void run(const NtkArguments& a, const Tensor& h, const Tensor& zbar, const Tensor& rows,
-         const Tensor& squares) {
+void run(const NtkArguments& a, const Tensor& h, const Tensor& zbar, const Tensor& squares) {
   const NtkTraceArrays<T> arrays{a.points,
                                  a.size,
                                  a.in,
                                  a.out,
                                  static_cast<const T*>(h.const_data_ptr()),
                                  static_cast<const T*>(zbar.const_data_ptr()),
-                                 static_cast<double*>(rows.mutable_data_ptr()),
                                  static_cast<double*>(squares.mutable_data_ptr())};
   const int32_t index = h.get_device_index();
-  ntk_trace_bodies(arrays, [&](const auto& body) { launch(body, body.grid(), index); });
+  ntk_trace_body(
+      arrays, [&](const auto& body, const BlockGrid& grid) { launch_blocks(body, grid, index); });
 }
 
 Tensor ntk_trace(const Tensor& h, const Tensor& zbar) {
@@ -30,11 +29,10 @@ Tensor ntk_trace(const Tensor& h, const Tensor& zbar) {
   const Tensor inputs = torch::stable::contiguous(h), gradients = torch::stable::contiguous(zbar);
   const Tensor squares = torch::stable::new_empty(h, {a.points}, ScalarType::Double);
   if (a.points == 0) return squares;
-  const Tensor rows = torch::stable::new_empty(h, {a.points, a.size}, ScalarType::Double);
   if (h.scalar_type() == ScalarType::Float) {
-    run<float>(a, inputs, gradients, rows, squares);
+    run<float>(a, inputs, gradients, squares);
   } else {
-    run<double>(a, inputs, gradients, rows, squares);
+    run<double>(a, inputs, gradients, squares);
   }
   return squares;
 }

@@ -12,12 +12,20 @@ namespace {
 template <bool Slope, typename T>
 void run(const SignedDistanceArguments& a, const Tensor& x, const Tensor& straight,
          const Tensor& circular, double size, const Tensor& out) {
-  const SignedDistanceBody<Slope, T> body{
-      {a.points, a.straight, a.circular, static_cast<const T*>(x.const_data_ptr()),
-       static_cast<const math::StraightPiece*>(straight.const_data_ptr()),
-       static_cast<const math::CircularPiece*>(circular.const_data_ptr()), static_cast<T>(size),
-       static_cast<T*>(out.mutable_data_ptr())}};
-  launch(body, body.grid(), x.get_device_index());
+  const SignedDistanceArrays<T> arrays{
+      a.points,
+      a.straight,
+      a.circular,
+      static_cast<const T*>(x.const_data_ptr()),
+      static_cast<const math::StraightPiece*>(straight.const_data_ptr()),
+      static_cast<const math::CircularPiece*>(circular.const_data_ptr()),
+      static_cast<T>(size),
+      static_cast<T*>(out.mutable_data_ptr())};
+  const int64_t bytes = Slope ? 0 : signed_distance_memory(a.straight, a.circular);
+  const Tensor memory = torch::stable::empty({bytes}, ScalarType::Byte, std::nullopt, x.device());
+  const int32_t index = x.get_device_index();
+  signed_distance_bodies<Slope>(arrays, memory.mutable_data_ptr(),
+                                [&](const auto& body) { launch(body, body.grid(), index); });
 }
 
 template <bool Slope>

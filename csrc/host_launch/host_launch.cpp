@@ -13,9 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "common/host_block.h"
 #include "common/host_launch.h"
 #include "common/transfinite_body.h"
-#include "cuda/adaptive_activation_body.h"
+#include "cuda/adaptive_activation_backward_body.h"
 #include "cuda/distance_body.h"
 #include "cuda/halton_body.h"
 #include "cuda/importance_probabilities_body.h"
@@ -28,6 +29,11 @@
 namespace py = pybind11;
 
 namespace colloc {
+
+// Kernels whose threads work together: files of their own.
+void add_mlp_jet_fused(py::module_& m);
+void add_mlp_jet_fused_backward(py::module_& m);
+
 namespace {
 
 template <typename T>
@@ -35,9 +41,24 @@ using Array = py::array_t<T, py::array::c_style>;
 
 const auto run_on_host = [](const auto& body) { host_launch(body, body.grid()); };
 
+// Forwards and backwards by turns, so that a missing barrier shows.
+const auto run_blocks_on_host = [](const auto& body, const BlockGrid& grid) {
+  static bool backwards = false;
+  backwards = !backwards;
+  host_block_launch(body, grid, backwards);
+};
+
+// For blocks that go through a loop: few of them go through it more than once. 0: the GPU's grid.
+auto run_at_most(int64_t blocks) {
+  return [blocks](const auto& body, const BlockGrid& grid) {
+    const int64_t most = blocks > 0 ? blocks : grid.blocks;
+    run_blocks_on_host(body, BlockGrid{std::min(grid.blocks, most), grid.shared});
+  };
+}
+
 template <typename T>
 void halton(Array<T> out, int64_t n, std::vector<uint64_t> primes, int64_t start, int64_t leap,
-            std::optional<int64_t> seed) {
+            std::optional<int64_t> seed, int64_t blocks, int64_t digit_items) {
   const int64_t dim = static_cast<int64_t>(primes.size());
   if (out.size() < n * dim) throw std::invalid_argument("out: too small");
   std::vector<math::HaltonAxis> axes;
@@ -45,7 +66,15 @@ void halton(Array<T> out, int64_t n, std::vector<uint64_t> primes, int64_t start
     axes.push_back(math::halton_axis(primes[d], start + leap * (n > 0 ? n - 1 : 0),
                                      seed.has_value(), static_cast<uint64_t>(seed.value_or(0)), d));
   }
-  halton_bodies(axes, n, dim, start, leap, out.mutable_data(), run_on_host);
+  halton_bodies(axes, n, dim, start, leap, out.mutable_data(), run_on_host, run_at_most(blocks),
+                digit_items);
+}
+
+void halton_quotients(Array<double> numerator, Array<double> denominator, Array<double> out) {
+  for (int64_t i = 0; i < out.size(); ++i) {
+    const double d = denominator.data()[i];
+    out.mutable_data()[i] = math::halton_quotient_by(numerator.data()[i], d, 1.0 / d);
+  }
 }
 
 template <typename T>
@@ -82,7 +111,8 @@ void backward(int kind, int64_t order, Array<T> grad, Array<T> x, Array<T> a, Ar
                                                  scratch.data()};
   with_kind_and_order<math::max_activation_order - 1>(
       static_cast<math::Kind>(kind), order, [&](auto k, auto n) {
-        activation_backward_bodies<decltype(k)::value, decltype(n)::value>(arguments, run_on_host);
+        activation_backward_bodies<decltype(k)::value, decltype(n)::value>(arguments,
+                                                                           run_blocks_on_host);
       });
 }
 
@@ -115,26 +145,33 @@ void jet(int kind, int order, int n, int64_t points, int64_t width, Array<T> y, 
 }
 
 // A few orders stand for all, to be compiled fast: the value alone, one in the precision of the
-// points, one in double.
+// points, two in double, of which the third derivatives have no sweep.
 template <typename T>
 void distance(int order, int64_t points, int64_t count, Array<T> x, Array<double> pieces,
               Array<int64_t> on, int m, double length, Array<T> out) {
   using math::JetOrder;
+  const double curving = 1.0 / (length * length);
   const DistanceArrays<T> arrays{points,
                                  count,
                                  x.data(),
                                  reinterpret_cast<const math::Piece*>(pieces.data()),
                                  read(on),
                                  m,
-                                 static_cast<T>(1.0 / (length * length)),
+                                 static_cast<T>(curving),
                                  out.mutable_data()};
+  std::vector<Sixteen<double>> memory(distance_memory(count) / sizeof(Sixteen<double>) + 1);
+  const auto run = [&](auto wanted) {
+    distance_bodies_of<decltype(wanted)::value>(arrays, curving, memory.data(), run_on_host);
+  };
   switch (static_cast<JetOrder>(order)) {
     case JetOrder::value:
-      return run_on_host(DistanceBody<JetOrder::value, T>{arrays});
+      return run(std::integral_constant<JetOrder, JetOrder::value>{});
     case JetOrder::laplacian:
-      return run_on_host(DistanceBody<JetOrder::laplacian, T>{arrays});
+      return run(std::integral_constant<JetOrder, JetOrder::laplacian>{});
+    case JetOrder::second:
+      return run(std::integral_constant<JetOrder, JetOrder::second>{});
     case JetOrder::third:
-      return run_on_host(DistanceBody<JetOrder::third, T>{arrays});
+      return run(std::integral_constant<JetOrder, JetOrder::third>{});
     default:
       throw std::invalid_argument("order: not compiled here");
   }
@@ -143,11 +180,18 @@ void distance(int order, int64_t points, int64_t count, Array<T> x, Array<double
 template <bool Slope, typename T>
 void signed_distance(int64_t points, int64_t straight_count, int64_t circular_count, Array<T> x,
                      Array<double> straight, Array<double> circular, double size, Array<T> out) {
-  run_on_host(
-      SignedDistanceBody<Slope, T>{{points, straight_count, circular_count, x.data(),
-                                    reinterpret_cast<const math::StraightPiece*>(straight.data()),
-                                    reinterpret_cast<const math::CircularPiece*>(circular.data()),
-                                    static_cast<T>(size), out.mutable_data()}});
+  const SignedDistanceArrays<T> arrays{
+      points,
+      straight_count,
+      circular_count,
+      x.data(),
+      reinterpret_cast<const math::StraightPiece*>(straight.data()),
+      reinterpret_cast<const math::CircularPiece*>(circular.data()),
+      static_cast<T>(size),
+      out.mutable_data()};
+  const int64_t bytes = signed_distance_memory(straight_count, circular_count);
+  std::vector<Sixteen<double>> memory(bytes / sizeof(Sixteen<double>) + 1);
+  signed_distance_bodies<Slope>(arrays, memory.data(), run_on_host);
 }
 
 template <typename T>
@@ -169,13 +213,12 @@ void transfinite(int order, int n, int64_t points, int64_t groups, Array<T> phi,
   throw std::invalid_argument("order: not compiled here");
 }
 
-// rows: (points, size), what the launches leave each other.
 template <typename T>
 void ntk_trace(int64_t points, int64_t size, int64_t in, int64_t out, Array<T> h, Array<T> zbar,
-               Array<double> rows, Array<double> squares) {
-  ntk_trace_bodies(NtkTraceArrays<T>{points, size, in, out, h.data(), zbar.data(),
-                                     rows.mutable_data(), squares.mutable_data()},
-                   run_on_host);
+               Array<double> squares, int64_t blocks) {
+  ntk_trace_body(
+      NtkTraceArrays<T>{points, size, in, out, h.data(), zbar.data(), squares.mutable_data()},
+      run_at_most(blocks));
 }
 
 template <typename T>
@@ -187,9 +230,18 @@ void ntk_gram_block(int64_t n1, int64_t size1, int64_t n2, int64_t size2, Array<
 // Stands for the GPU in importance sampling. Memory has guards behind it.
 class HostDevice {
  public:
+  explicit HostDevice(int64_t least_walked = 0) : least_walked_(least_walked) {}
+
+  int64_t least_walked() const { return least_walked_; }
+
   template <typename Body>
   void run(const Body& body) {
     run_on_host(body);
+  }
+
+  template <typename Body>
+  void run_blocks(const Body& body, const BlockGrid& grid) {
+    run_blocks_on_host(body, grid);
   }
 
   template <typename X>
@@ -233,6 +285,7 @@ class HostDevice {
 
  private:
   static constexpr size_t guard = 256;
+  int64_t least_walked_;
   std::vector<std::pair<std::unique_ptr<char[]>, size_t>> held_;
 };
 
@@ -255,9 +308,8 @@ bool importance_probabilities(Array<T> measure, std::vector<int64_t> sizes,
       power,          {},         shares_of(area), sizes[0], out.mutable_data()};
   HostDevice device;
   const bool uniform = probability_bodies(
-      rows, floor, relative_floor,
-      device.take<math::MeasureTotals>(gather_memory(parts_of(sizes[0]))), run_on_host,
-      [](const math::MeasureTotals* from) { return *from; },
+      rows, floor, relative_floor, device.take<math::MeasureTotals>(total_blocks(sizes[0]) + 1),
+      run_on_host, run_blocks_on_host, [](const math::MeasureTotals* from) { return *from; },
       [](const math::MeasureTotals& totals) {
         if (totals.bad + totals.bad_area == 0) return;
         throw std::invalid_argument("bad " + std::to_string(totals.bad) + " first " +
@@ -272,7 +324,7 @@ bool importance_probabilities(Array<T> measure, std::vector<int64_t> sizes,
 // Returns how often indices had to be moved apart.
 template <typename T>
 int importance_sample(int scheme, int64_t seed, Array<double> q, int64_t items, Array<T> area,
-                      int64_t n, Array<int64_t> index, Array<T> weight) {
+                      int64_t n, Array<int64_t> index, Array<T> weight, int64_t least_walked) {
   const SampleArrays<T> arrays{static_cast<math::DrawScheme>(scheme),
                                static_cast<uint64_t>(seed),
                                q.data(),
@@ -281,7 +333,7 @@ int importance_sample(int scheme, int64_t seed, Array<double> q, int64_t items, 
                                n,
                                index.mutable_data(),
                                weight.mutable_data()};
-  HostDevice device;
+  HostDevice device(least_walked);
   sample_bodies(arrays, device, [&](const math::PoolTotals& totals) {
     if (totals.bad + totals.bad_area > 0) {
       throw std::invalid_argument("bad " + std::to_string(totals.bad) + " first " +
@@ -304,6 +356,7 @@ PYBIND11_MODULE(_host_launch, m) {
   m.doc() = "Bodies of colloc's CUDA kernels, run on the host (tests)";
   m.def("halton_float32", &colloc::halton<float>);
   m.def("halton_float64", &colloc::halton<double>);
+  m.def("halton_quotients", &colloc::halton_quotients);
   m.def("forward_float32", &colloc::forward<float>);
   m.def("forward_float64", &colloc::forward<double>);
   m.def("backward_float32", &colloc::backward<float>);
@@ -331,4 +384,6 @@ PYBIND11_MODULE(_host_launch, m) {
   m.def("importance_separate", &colloc::separate_indices);
   m.def("importance_sample_float32", &colloc::importance_sample<float>);
   m.def("importance_sample_float64", &colloc::importance_sample<double>);
+  colloc::add_mlp_jet_fused(m);
+  colloc::add_mlp_jet_fused_backward(m);
 }

@@ -19,7 +19,7 @@ template <int N, typename T>
 COLLOC_HD void tanh_derivatives(T t, T* d) {
   T e, m;
   exp_of_negative(T(2) * absolute(t), e, m);
-  const T q = T(1) / (T(1) + e);
+  const T q = reciprocal_bounded(T(1) + e);
   const T magnitude = -m * q;
   const T h = t < T(0) ? -magnitude : magnitude;
   const T s = T(4) * e * q * q;
@@ -35,9 +35,13 @@ COLLOC_HD void tanh_derivatives(T t, T* d) {
 // Derivatives of the logistic function: sigma(t) = (1 + tanh(t / 2)) / 2, with its own small tail.
 template <int N, typename T>
 COLLOC_HD void sigmoid_derivatives(T t, T* d) {
-  T e, m;
-  exp_of_negative(absolute(t), e, m);
-  const T q = T(1) / (T(1) + e);
+  T e, m = T(0);  // only the higher derivatives need expm1
+  if constexpr (N >= 2) {
+    exp_of_negative(absolute(t), e, m);
+  } else {
+    e = exp_of_negative(absolute(t));
+  }
+  const T q = reciprocal_bounded(T(1) + e);
   const T magnitude = -m * q;                     // tanh(|t| / 2)
   const T h = t < T(0) ? -magnitude : magnitude;  // 2 sigma - 1
   const T s = e * q * q;                          // sigma (1 - sigma)

@@ -28,6 +28,39 @@ struct Piece {
 constexpr int piece_numbers = 19;
 static_assert(sizeof(Piece) == piece_numbers * sizeof(double));
 
+// A piece in the arithmetic's type T, for kernels that read the pieces often: the same names, what
+// an end has beyond T in `low`. 16-byte aligned, in whole sixteens of bytes.
+template <typename T>
+struct alignas(16) PieceAs {
+  T a[2], a_low[2], b[2], b_low[2];
+  T f0, f1a[2], f1b[2], f2, t1[2], t2, extent;
+  T form;  // 2 if trimmed, 1 more if curved
+  T unused;
+
+  COLLOC_HD_MEMBER static PieceAs of(const Piece& p) {
+    PieceAs to;
+    for (int i = 0; i < 2; ++i) {
+      split(p.a[i], p.a_low[i], to.a[i], to.a_low[i]);
+      split(p.b[i], p.b_low[i], to.b[i], to.b_low[i]);
+      to.f1a[i] = static_cast<T>(p.f1a[i]);
+      to.f1b[i] = static_cast<T>(p.f1b[i]);
+      to.t1[i] = static_cast<T>(p.t1[i]);
+    }
+    to.f0 = static_cast<T>(p.f0);
+    to.f2 = static_cast<T>(p.f2);
+    to.t2 = static_cast<T>(p.t2);
+    to.extent = static_cast<T>(p.extent);
+    to.form = T((p.trimmed != 0 ? 2 : 0) + (p.f2 != 0 ? 1 : 0));
+    to.unused = T(0);
+    return to;
+  }
+
+  COLLOC_HD_MEMBER static void split(double number, double rest, T& high, T& low) {
+    high = static_cast<T>(number);
+    low = static_cast<T>((number - static_cast<double>(high)) + rest);
+  }
+};
+
 // What a kernel is compiled for: f a line or a circle, trimmed or not.
 template <bool Curved, bool Ends>
 struct PieceForm {
@@ -72,9 +105,9 @@ struct Offsets {
 
 // A coordinate minus that of an end, whose digits beyond T are taken off last: near the end the
 // first difference is exact.
-template <typename T>
-COLLOC_HD T from_end(T x, double end, double low) {
-  if constexpr (single<T>()) {
+template <typename T, typename P>
+COLLOC_HD T from_end(T x, P end, P low) {
+  if constexpr (single<T>() && sizeof(P) == sizeof(double)) {
     const float high = static_cast<float>(end);
     return (x - T(high)) - T(static_cast<float>((end - static_cast<double>(high)) + low));
   } else {
@@ -82,8 +115,8 @@ COLLOC_HD T from_end(T x, double end, double low) {
   }
 }
 
-template <typename Form, typename T>
-COLLOC_HD Offsets<T> offsets(const Piece& p, T x, T y) {
+template <typename Form, typename T, typename P>
+COLLOC_HD Offsets<T> offsets(const P& p, T x, T y) {
   const T dx = from_end(x, p.a[0], p.a_low[0]), dy = from_end(y, p.a[1], p.a_low[1]);
   Offsets<T> found;
   T nx = dx, ny = dy;
@@ -118,11 +151,12 @@ COLLOC_HD Offsets<T> offsets(const Piece& p, T x, T y) {
 // `on`: the point is known to lie on the piece, whatever its rounded coordinates say. Otherwise
 // |f| <= 8 eps (|x| + extent) decides: on such a point the inside limits are taken, since which
 // side rounding has put it on must not matter. Its value is kept down to the rounding of f.
-template <typename Form, typename S, typename T, typename Mask>
-COLLOC_HD Place<T> place(const Piece& p, const Offsets<T>& at, T noise, Mask on) {
+template <typename Form, typename S, typename T, typename Mask, typename P>
+COLLOC_HD Place<T> place(const P& p, const Offsets<T>& at, T noise, Mask on) {
   constexpr double eps = static_cast<double>(rounding<S>);
   const T zero = T(0), one = T(1), limit = number<T>(largest_f<T>);
-  const T none = number<T>(4 * eps * p.extent), size = absolute(at.f);
+  const T none = number<T>(static_cast<decltype(p.extent)>(4 * eps) * p.extent);
+  const T size = absolute(at.f);
   const auto no_f = on | (size <= none);
   Place<T> found;
   found.side = select(on | (at.f + (noise + (none + none)) >= zero), one, -one);
@@ -269,8 +303,8 @@ COLLOC_HD void chain(const Trimmed<T>& h, const Place<T>& at, T hf, T ht, T* jet
 }
 
 // The jet of one piece's phi.
-template <JetOrder O, typename Form, typename T>
-COLLOC_HD void piece_jet(const Piece& p, const Place<T>& at, T k, T* jet) {
+template <JetOrder O, typename Form, typename T, typename P>
+COLLOC_HD void piece_jet(const P& p, const Place<T>& at, T k, T* jet) {
   const T zero = T(0);
   Trimmed<T> h;
   if constexpr (Form::ends) {
@@ -297,6 +331,14 @@ COLLOC_HD void with_form(const Piece& p, const Work& work) {
   } else {
     work(PieceForm<false, false>{});
   }
+}
+
+template <typename T, typename Work>
+COLLOC_HD void with_form(const PieceAs<T>& p, const Work& work) {
+  if (p.form == T(3)) return work(PieceForm<true, true>{});
+  if (p.form == T(2)) return work(PieceForm<false, true>{});
+  if (p.form == T(1)) return work(PieceForm<true, false>{});
+  work(PieceForm<false, false>{});
 }
 
 }  // namespace colloc::math

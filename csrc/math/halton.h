@@ -37,10 +37,18 @@ COLLOC_HD HaltonAxis halton_axis(uint64_t base, uint64_t last_index, int scrambl
 
 // Random linear digit scrambling (Matousek 1998): d -> (h d + g) mod b, h != 0, a permutation of
 // the digits drawn anew for every axis and position.
+struct DigitMap {
+  uint64_t h, g;
+};
+
+COLLOC_HD DigitMap digit_map(const HaltonAxis& axis, int position) {
+  const uint64_t at = axis.key + 2 * static_cast<uint64_t>(position);
+  return {1 + mix_bits(at) % (axis.base - 1), mix_bits(at + 1) % axis.base};
+}
+
 COLLOC_HD uint64_t scrambled_digit(const HaltonAxis& axis, uint64_t digit, int position) {
-  const uint64_t h = 1 + mix_bits(axis.key + 2 * static_cast<uint64_t>(position)) % (axis.base - 1);
-  const uint64_t g = mix_bits(axis.key + 2 * static_cast<uint64_t>(position) + 1) % axis.base;
-  return (h * digit + g) % axis.base;
+  const DigitMap map = digit_map(axis, position);
+  return (map.h * digit + map.g) % axis.base;
 }
 
 // What stands for a digit of the index in the reversal.
@@ -77,6 +85,16 @@ COLLOC_HD double halton_quotient(uint64_t numerator, uint64_t denominator) {
   const double value = static_cast<double>(quotient) * 5.42101086242752217e-20;  // 2^-64
   const double below_one = 1.0 - 1.11022302462515654e-16;
   return value < below_one ? value : below_one;
+}
+
+// The same bits for integers numerator < denominator <= 2^53, without a division: inverse is 1 /
+// denominator, rounded. The first correction brings the quotient within one unit in its last place,
+// from where the second gives the rounded one (Markstein, IBM Journal of Research and Development
+// 34, 1990).
+COLLOC_HD double halton_quotient_by(double numerator, double denominator, double inverse) {
+  double quotient = numerator * inverse;
+  quotient = std::fma(std::fma(-quotient, denominator, numerator), inverse, quotient);
+  return std::fma(std::fma(-quotient, denominator, numerator), inverse, quotient);
 }
 
 COLLOC_HD double as_coordinate(double value, double) { return value; }

@@ -57,6 +57,23 @@ def test_activation_and_its_gradients(kind, dtype, shape):
                 assert (one - other.cpu()).abs().max() <= 100 * 4**order * eps * max(scale, 1)
 
 
+@DTYPES
+@pytest.mark.parametrize("kind", ["tanh", "gelu", "stan"])
+@pytest.mark.parametrize("width", [32, 33])
+def test_addresses_that_no_wide_load_takes(width, kind, dtype):
+    whole = torch.randn(201 * width + 1, dtype=dtype)
+    results = []
+    for device in ("cpu", "cuda"):
+        x = whole.to(device)[1:].view(201, width).requires_grad_()
+        a, beta = torch.linspace(0.5, 1.5, 2 * width, dtype=dtype, device=device).view(2, width)
+        leaves = [x, a.requires_grad_(), *([beta.requires_grad_()] if kind == "stan" else [])]
+        y = adaptive_activation(x, a, kind, 1.0, beta if kind == "stan" else None)
+        results.append([y, *torch.autograd.grad(y.square().sum(), leaves)])
+    for one, other in zip(*results, strict=True):
+        scale = one.abs().max() + 1
+        assert (other.cpu() - one).abs().max() <= 200 * torch.finfo(dtype).eps * scale
+
+
 def test_non_contiguous_and_half_precision():
     x = torch.randn(40, 30, device="cuda").t()
     torch.testing.assert_close(adaptive_activation(x, 2.0, "silu"), torch.nn.functional.silu(2 * x))

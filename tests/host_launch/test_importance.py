@@ -69,6 +69,19 @@ def test_probabilities(size, dtype):
             torch.testing.assert_close(q, expected, rtol=1e-12, atol=0)
 
 
+def test_more_points_than_threads():
+    """Threads go through a loop; rows of four are loaded at once."""
+    size = 300_001
+    rows, area = torch.randn(size, 4), torch.rand(size) + 0.1
+    q, _ = probabilities(rows, area, True)
+    expected = cc.ops.importance_probabilities(rows, area, norm=True)[:, 0]
+    torch.testing.assert_close(q, expected, rtol=1e-12, atol=0)
+    index, weight, _ = draw("stratified", 5, q, area, 1000, F64)
+    drawn = cc.ops.importance_sample(q, 1000, area, seed=5, scheme="stratified", dtype=F64)
+    assert torch.equal(index, drawn.index)
+    torch.testing.assert_close(weight, drawn.weight, rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("size", [1e-300, 1e-160, 1e160, 1.7e308])
 def test_probabilities_of_extreme_numbers(size):
     rows = torch.tensor([[1.0, -0.5], [0.25, 0.0], [0.0, 0.0], [0.5, 0.7]], dtype=F64)
@@ -92,11 +105,12 @@ def test_zeros_and_bad_entries():
         probabilities(rows, area, False)
 
 
-def draw(scheme, seed, q, area, n, dtype):
+def draw(scheme, seed, q, area, n, dtype, least_walked=0):
+    """Threads make several draws each from least_walked draws on."""
     index, weight = written(n, torch.int64), written(n, dtype)
     saves = name("importance_sample", dtype)(
         cc.ops.SCHEMES.index(scheme), seed, read(q), q.shape[0], read(area).astype(NUMPY[dtype]), n,
-        index, weight,
+        index, weight, least_walked,
     )  # fmt: skip
     return done(index, n), done(weight, n), saves
 
@@ -122,6 +136,22 @@ def test_sample(size, scheme, dtype):
                 expected = cc.ops.importance_sample(q, n, share, scheme, seed=5, dtype=dtype)
                 assert torch.equal(index, expected.index) and saves == 0
                 torch.testing.assert_close(weight, expected.weight, rtol=1e-6, atol=0)
+
+
+@DTYPES
+@pytest.mark.parametrize("scheme", ["multinomial", "stratified"])
+@pytest.mark.parametrize(
+    ("size", "n"),
+    [(1, 9), (33, 700), (1000, 2049), (40_000, 5000), (40_000, 30_000), (70_000, 9001)],
+)
+def test_draws_from_the_one_before_are_bit_equal(size, n, scheme, dtype):
+    """To those that are each searched for: over single points, leaves and nodes of all levels; and
+    past the last sum, where rounding takes the pool's whole to be more than its parts."""
+    area = torch.rand(size, dtype=dtype) + 0.1
+    for q in (pool(size, 0.3), pool(size, 5.0), torch.full((size,), 0.1, dtype=F64)):
+        walked = draw(scheme, 3, q, area, n, dtype)
+        searched = draw(scheme, 3, q, area, n, dtype, least_walked=n + 1)
+        assert torch.equal(walked[0], searched[0]) and torch.equal(walked[1], searched[1])
 
 
 @pytest.mark.parametrize(

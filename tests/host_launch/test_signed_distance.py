@@ -10,6 +10,7 @@ import pytest
 import torch
 from colloc.geometry import Arc, Circle, Segment
 from colloc.geometry._tables import Tables, _made
+from reference.signed_distance_cases import SHAPES, levels, places
 
 host = pytest.importorskip(
     "colloc._host_launch", reason="built without COLLOC_HOST_LAUNCH=ON (make build sets it)"
@@ -40,6 +41,21 @@ def points(pieces, count, dtype):
     return x
 
 
+def run(name, x, straight, circular, size):
+    """What the body of op `name` gives for points (N, 2)."""
+    columns, count = 1 if name == "signed_distance" else 2, len(x)
+    out = np.full(columns * count + GUARDS, GUARD, NUMPY[x.dtype])
+    arrays = (
+        with_guards(x.numpy(), NUMPY[x.dtype]),
+        with_guards(straight.numpy(), np.float64),
+        with_guards(circular.numpy(), np.float64),
+    )
+    suffix = "float32" if x.dtype == torch.float32 else "float64"
+    getattr(host, f"{name}_{suffix}")(count, len(straight), len(circular), *arrays, size, out)
+    assert np.all(out[columns * count :] == GUARD), "written past the end"
+    return torch.from_numpy(out[: columns * count]).reshape(count, columns)
+
+
 @DTYPES
 @pytest.mark.parametrize("columns", [1, 2])
 def test_bodies(columns, dtype):
@@ -47,20 +63,39 @@ def test_bodies(columns, dtype):
     tables = {key: Tables(pieces) for key, pieces in SETS.items()}
     for key, pieces in SETS.items():
         straight, circular = _made(tables[key], torch.device("cpu"))
-        for count in (1, 3, 65, 132 * 32 * 128 + 77 if key == "triangle" else 64):
+        # the grid has 132 * 32 blocks of 128 threads at most, of two points each
+        for count in (1, 3, 65, 132 * 32 * 256 + 77 if key == "triangle" else 64):
             x = points(pieces, count, dtype)
-            out = np.full(columns * count + GUARDS, GUARD, NUMPY[dtype])
-            arrays = (
-                with_guards(x.numpy(), NUMPY[dtype]),
-                with_guards(straight.numpy(), np.float64),
-                with_guards(circular.numpy(), np.float64),
-            )
-            suffix = "float32" if dtype == torch.float32 else "float64"
-            sizes = (count, len(straight), len(circular))
-            getattr(host, f"{name}_{suffix}")(*sizes, *arrays, tables[key]._size, out)
-            assert np.all(out[columns * count :] == GUARD), "written past the end"
-            found = torch.from_numpy(out[: columns * count]).reshape(count, columns)
+            found = run(name, x, straight, circular, tables[key]._size)
             expected = getattr(torch.ops.colloc, name)(x, straight, circular, tables[key]._size)
             torch.testing.assert_close(found, expected, equal_nan=True, rtol=4e-7 if
                                        dtype == torch.float32 else 1e-15, atol=1e-6 if
                                        dtype == torch.float32 else 1e-15)  # fmt: skip
+
+
+@DTYPES
+@pytest.mark.parametrize("name", SHAPES)
+def test_sides_are_those_of_the_cpu(name, dtype):
+    """On pieces, a few roundings beside them, on chords and on a level with ends."""
+    pieces, eps = SHAPES[name], torch.finfo(dtype).eps
+    tables = Tables(pieces)
+    straight, circular = _made(tables, torch.device("cpu"))
+    share = torch.linspace(0, 1, 41, dtype=torch.float64)
+    found = [places(pieces, torch.float64)]
+    for piece in pieces:
+        x, normal = piece.at(share * piece.length)
+        found += [x + k * eps * normal for k in (0, 1, -1, 4, -4, 30, -30, 300, -300)]
+        if piece.ends:
+            a, b = torch.tensor(piece.ends, dtype=torch.float64)
+            chord = a + share[:, None] * (b - a)
+            found += [chord, chord + 2 * eps, chord - 2 * eps, chord + 1e-5]
+    heights, across = levels(pieces)
+    across = torch.cat((torch.tensor(across, dtype=torch.float64), 4 * share - 2))
+    for y in heights:
+        moved = [y * (1 + k * eps) for k in (-1, 0, 1)]
+        found.append(torch.cartesian_prod(across, torch.tensor(moved, dtype=torch.float64)))
+    x = torch.cat(found).to(dtype)
+    body = run("signed_distance", x, straight, circular, tables._size)
+    expected = torch.ops.colloc.signed_distance(x, straight, circular, tables._size)
+    assert torch.equal(body > 0, expected > 0) and torch.equal(body == 0, expected == 0)
+    torch.testing.assert_close(body, expected, rtol=4 * eps, atol=4 * eps * tables._size)

@@ -124,7 +124,7 @@ def _network(
 
 
 def _kept_points(net: Mlp) -> int:
-    size = net.kept_per_point * net.x.element_size()
+    size = mlp_jet.kept_per_point(net) * net.x.element_size()
     return min(net.x.shape[0], _budget[net.x.device.type] // max(1, size))
 
 

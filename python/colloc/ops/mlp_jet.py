@@ -1,7 +1,9 @@
-"""The jet of a whole multilayer perceptron: ``colloc::mlp_jet_tiled`` and ``mlp_jet_layers``.
+"""The jet of a whole multilayer perceptron: ``colloc::mlp_jet_tiled``, ``mlp_jet_fused`` and
+``mlp_jet_layers``.
 
-Two ops for one result. The tiled one (CPU) sends some points at a time through all layers, so
-that their jets stay in the cache; the other one goes layer by layer.
+Three ops for one result. The tiled one (CPU) and the fused one (GPU) send some points at a time
+through all layers, so that their jets stay in the cache or in a multiprocessor's own memory; the
+other one goes layer by layer.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from colloc.ops import _mlp_jet_fused as fused
 from colloc.ops import _mlp_jet_layers as layers
 from colloc.ops._mlp_jet_layers import Adjoint, Mlp
 from colloc.ops._registration import below_autograd, library, one_by_one
@@ -38,6 +41,11 @@ def tiled(net: Mlp) -> bool:
 
 def forward(net: Mlp, kept_points: int) -> tuple[Tensor, Tensor]:
     """Jets (N, K, m), and the pre-activations of the first points for the backward."""
+    if fused.serves(net):
+        if torch.compiler.is_compiling():
+            return _fused(*net, kept_points, fused.exact())
+        with below_autograd():
+            return _fused(*net, kept_points, fused.exact())
     if torch.compiler.is_compiling():
         op = _tiled if tiled(net) else _layers
         return op(*net, kept_points)
@@ -51,10 +59,19 @@ def backward(
     net: Mlp, grad: Tensor, kept: Tensor, mask: int
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     """Gradients by x (mask 1) and by what belongs to layer l (mask 2 << l); others are empty."""
+    # What was kept says which op made it: a switch may have been moved since.
+    if fused.kept_by(net, kept):
+        with below_autograd():
+            return _fused_backward(grad, kept, *net, mask, fused.exact())
     if tiled(net):
         with below_autograd():
             return _tiled_backward(grad, kept, *net, mask)
     return layers.backward(net, grad, kept, mask)
+
+
+def kept_per_point(net: Mlp) -> int:
+    """How many numbers :func:`forward` keeps of a point for the backward."""
+    return fused.kept_per_point(net) if fused.serves(net) else net.kept_per_point
 
 
 def adjoint(net: Mlp, grad: Tensor) -> list[Adjoint]:
@@ -126,6 +143,17 @@ def _forward_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
     return out, net.x.new_empty((kept_points, net.kept_per_point))
 
 
+def _fused_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
+    *parts, kept_points, _ = arguments
+    net = Mlp(*parts)
+    out = net.x.new_empty((net.x.shape[0], net.size, net.weights[-1].shape[0]))
+    return out, net.x.new_empty(fused.kept_shape(net, kept_points))
+
+
+def _fused_backward_fake(grad: Tensor, kept: Tensor, *arguments: Any) -> Any:
+    return _backward_fake(grad, kept, *arguments[:-1])
+
+
 def _backward_fake(
     grad: Tensor, kept: Tensor, *arguments: Any
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
@@ -150,7 +178,7 @@ def _squares_fake(grads: Tensor, kept: Tensor, *arguments: Any) -> Tensor:
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    x, weights, biases, betas, ctx.kinds, ctx.order, ctx.wrt, _ = inputs
+    x, weights, biases, betas, ctx.kinds, ctx.order, ctx.wrt, _, *ctx.rest = inputs
     ctx.counts = [len(weights), len(biases)]
     ctx.save_for_backward(x, output[1], *weights, *biases, *betas)
     ctx.set_materialize_grads(False)
@@ -183,12 +211,13 @@ def _make_gradients(backward_op: Any) -> Any:
         first, second = ctx.counts
         weights, biases = rest[:first], rest[first : first + second]
         betas = rest[first + second :]
+        others = [None] * (4 + len(ctx.rest))
         if grad is None:
-            return None, [None] * first, [None] * second, [None] * len(betas), *([None] * 4)
+            return None, [None] * first, [None] * second, [None] * len(betas), *others
         need = ctx.needs_input_grad[:4]
         net = (x, weights, biases, betas, ctx.kinds, ctx.order, ctx.wrt)
-        found = backward_op(grad, kept, *net, needed(need))
-        return (*wanted_gradients(found, need), None, None, None, None)
+        found = backward_op(grad, kept, *net, needed(need), *ctx.rest)
+        return (*wanted_gradients(found, need), *others)
 
     return gradients
 
@@ -210,12 +239,18 @@ for _device in ("CPU", "CUDA"):
 _has_tiled: bool = torch.ops.colloc.has_tiled_mlp_jet()
 _tiled = torch.ops.colloc.mlp_jet_tiled.default
 _squares = torch.ops.colloc.mlp_jet_squares.default
+_fused = torch.ops.colloc.mlp_jet_fused.default
+_fused_backward = torch.ops.colloc.mlp_jet_fused_backward.default
 _tiled_backward = torch.ops.colloc.mlp_jet_tiled_backward.default
 _layers = torch.ops.colloc.mlp_jet_layers.default
 torch.library.register_fake("colloc::mlp_jet_squares", _squares_fake)
-for _name in ("mlp_jet_tiled", "mlp_jet_layers"):
-    torch.library.register_fake(f"colloc::{_name}", _forward_fake)
-    torch.library.register_fake(f"colloc::{_name}_backward", _backward_fake)
+for _name, _fakes in (
+    ("mlp_jet_tiled", (_forward_fake, _backward_fake)),
+    ("mlp_jet_fused", (_fused_fake, _fused_backward_fake)),
+    ("mlp_jet_layers", (_forward_fake, _backward_fake)),
+):
+    torch.library.register_fake(f"colloc::{_name}", _fakes[0])
+    torch.library.register_fake(f"colloc::{_name}_backward", _fakes[1])
     torch.library.register_autograd(
         f"colloc::{_name}",
         _make_gradients(getattr(torch.ops.colloc, f"{_name}_backward").default),
