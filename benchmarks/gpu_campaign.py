@@ -107,9 +107,15 @@ def timings(stage: str, part: str | None, record: dict[str, Any], rounds: int, o
         print(json.dumps(record["ceilings"], indent=1), flush=True)
         return
     kept = record.setdefault("comparisons", {})
+    if stage == "million":
+        record["million points"] = steps.million()
+        print(json.dumps(record["million points"], indent=1), flush=True)
+        return
     if stage == "families":
         copy = record.get("ceilings", {}).get("copy") or ceilings.copy_bandwidth()
         found = families.FAMILIES[str(part)](copy, rounds)
+    elif stage == "trainer":
+        found = steps.run_trainer(rounds)
     else:
         found = steps.run(rounds, [str(part)], compiled=not os.environ.get("NO_COMPILED"))
     for comparison in found:
@@ -134,6 +140,8 @@ def all_stages() -> list[str]:
         "ceilings",
         *(f"families:{name}" for name in families.FAMILIES),
         *(f"steps:{name}@{points}" for name, points in steps.STEPS),
+        "trainer",
+        "million",
     ]
 
 

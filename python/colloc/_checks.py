@@ -107,12 +107,17 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     return str(value)
 
 
+def under_fake_tensors() -> bool:
+    """Whether what is computed now has shapes but no values: a graph is being traced."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+
+
 def concrete(value: Tensor) -> bool:
     """Whether the entries of a tensor may be looked at, for nothing but a check.
 
     Not while compiling or under fake tensors; not on a GPU, which would have to be waited for.
     """
-    if torch.compiler.is_compiling() or value.device.type != "cpu":
+    if torch.compiler.is_compiling() or value.device.type != "cpu" or under_fake_tensors():
         return False
     return type(value) in (Tensor, torch.nn.Parameter) and not (
         torch._C._functorch.is_functorch_wrapped_tensor(value)

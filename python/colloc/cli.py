@@ -1,10 +1,13 @@
-"""The command ``colloc``: ``colloc info`` says what is installed and what to do about it."""
+"""The command ``colloc``: ``colloc info`` says what is installed and what to do about it; plot,
+compare and evaluate look at runs and exported fields."""
 
 from __future__ import annotations
 
 import argparse
 import platform
 import sys
+
+from colloc import _commands
 
 
 def _info() -> int:
@@ -60,8 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser(
         "info", help="versions, CPU and GPU state, and what to do if one is missing"
     )
-    parser.parse_args(arguments)
-    return _info()
+    _commands.add(commands)
+    found = parser.parse_args(arguments)
+    return _info() if found.command == "info" else _commands.run(found)
 
 
 if __name__ == "__main__":

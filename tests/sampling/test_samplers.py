@@ -249,6 +249,13 @@ def test_processes_share_out_the_points_of_one(make, shape, world_size):
     whole = sum(share.measure.sum().item() for share in shares)
     assert whole == pytest.approx(shape.measure, rel=1e-12)
 
+    def loss(points):
+        found = cc.Term("x", lambda x: x, points, lambda u, x: x[:, :1].exp(), order=0).loss()
+        return found.item()
+
+    mean = sum(loss(share) for share in shares) / world_size
+    assert mean == pytest.approx(loss(alone), rel=1e-12)
+
 
 def test_several_processes_need_a_seed_that_all_know():
     sampler = Uniform(DISK, 8, rank=0, world_size=2)

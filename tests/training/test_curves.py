@@ -40,3 +40,21 @@ def test_tensorboard_has_every_number(tmp_path):
     assert sorted(found.Tags()["scalars"]) == ["loss/interior", "loss/walls", "weight/walls"]
     read = [(event.step, event.value) for event in found.Scalars("loss/interior")]
     assert read == [(0, 2.0), (100, 102.0)]
+
+
+def test_points_as_vertices_and_as_a_picture(tmp_path):
+    meshio = pytest.importorskip("meshio")
+    pytest.importorskip("matplotlib")
+    x, q = torch.rand(30, 2), torch.rand(30, 1)
+    training.write_points(tmp_path / "x.vtu", x, {"q": q, "grad": torch.rand(30, 3)})
+    mesh = meshio.read(tmp_path / "x.vtu")
+    assert [(one.type, len(one.data)) for one in mesh.cells] == [("vertex", 30)]
+    assert mesh.point_data["q"].tolist() == q[:, 0].double().tolist()
+    assert mesh.point_data["grad"].shape == (30, 3)
+    with pytest.raises(ValueError, match=r"fields\['q'\]"):
+        training.write_points(tmp_path / "y.vtu", x, {"q": q[1:]})
+    for dim in (1, 2, 3, 4):
+        training.plot_points(tmp_path / f"{dim}.png", torch.rand(30, dim), q, label="q", log=True)
+    with pytest.raises(ValueError, match="values: expected finite numbers"):
+        training.plot_points(tmp_path / "y.png", x, q * float("nan"))
+    assert {one.name for one in tmp_path.iterdir()} == {"x.vtu", *(f"{d}.png" for d in "1234")}

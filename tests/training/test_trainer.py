@@ -97,6 +97,20 @@ def test_lbfgs_keeps_points_and_weights():
     assert seen[-1][3] < seen[12][3]
 
 
+def test_a_stage_ends_at_its_share_of_the_run():
+    def made(net):
+        one, two = stages(net, 10, 10)
+        one.until = 0.25
+        return [one, two]
+
+    trainer = make("Sum", made)
+    seen = [state.stage for state in trainer]
+    assert seen == [0] * 5 + [1] * 15  # the last one goes on to the end
+    trainer = make("Sum", made, seconds=1000.0)
+    trainer.state.seconds = trainer._own_seconds = 600.0
+    assert next(iter(trainer)).stage == 1
+
+
 def test_terms_without_a_sampler_keep_their_points():
     net = network()
     problem = terms(net)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from colloc._checks import under_fake_tensors
 from colloc.jets import Jet
 
 #: A tuple of jets or None.
@@ -81,6 +82,8 @@ class Kept:
 def may_keep(x: Tensor) -> bool:
     """Whether values at these points can be kept: an ordinary tensor without gradients."""
     if torch.compiler.is_compiling() or x.requires_grad or torch.is_inference_mode_enabled():
+        return False
+    if under_fake_tensors():
         return False
     return not (x.is_inference() or torch._C._functorch.is_functorch_wrapped_tensor(x))
 

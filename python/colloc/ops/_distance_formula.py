@@ -48,6 +48,15 @@ def distance_formula(x: Tensor, pieces: Tensor, piece: Tensor | None, m: int, k:
     return _joined(phi, m).to(x.dtype)
 
 
+def distance_slopes(x: Tensor, pieces: Tensor, piece: Tensor | None, m: int, k: float) -> Tensor:
+    """phi and its two first derivatives, (3, N), by autograd of :func:`distance_formula`."""
+    with torch.enable_grad():
+        at = x.detach().clone().requires_grad_(True)
+        phi = distance_formula(at, pieces, piece, m, k)
+        (slope,) = torch.autograd.grad(phi.sum(), at)
+    return torch.cat((phi.detach().unsqueeze(0), slope.t()))
+
+
 def _joined(phi: Tensor, m: int) -> Tensor:
     """R-equivalence of (P, N) over the pieces."""
     if phi.shape[0] == 1:
@@ -57,7 +66,9 @@ def _joined(phi: Tensor, m: int) -> Tensor:
     is_nearest = torch.arange(phi.shape[0], device=phi.device).unsqueeze(1) == index
     # At a joint, the ratios of what is 0 are 1.
     zero = (phi == 0) & (nearest == 0) & ~is_nearest
-    ratio = torch.where(is_nearest | zero, torch.ones_like(phi), nearest / (phi + zero))
+    one = is_nearest | zero
+    # No 0 / 0 in what is not taken either: in reverse mode its gradient would be NaN.
+    ratio = torch.where(one, 1.0, nearest / torch.where(one, 1.0, phi))
     others = torch.where(is_nearest, torch.zeros_like(ratio), ratio**m).sum(0)
     value = nearest[0] * (1 + others) ** (-1 / m)
     joint = zero.any(0)

@@ -27,15 +27,35 @@ def forward_mode_active() -> bool:
     return bool(forward_ad._current_level >= 0)
 
 
+_plain_formulas = False
+
+
+@contextmanager
+def plain_formulas() -> Iterator[None]:
+    """Every wrapper that has a plain torch formula runs that: for graphs that are used without
+    this package. Of distances and transfinite weights there are values and first derivatives."""
+    global _plain_formulas  # noqa: PLW0603 - switched for the time of an export
+    before, _plain_formulas = _plain_formulas, True
+    try:
+        yield
+    finally:
+        _plain_formulas = before
+
+
+def plain_formulas_wanted() -> bool:
+    """Whether :func:`plain_formulas` is in force."""
+    return _plain_formulas
+
+
 def formula_needed(device: torch.device) -> bool:
     """Whether a wrapper must run the plain torch formula instead of its op.
 
     That is: where the library has no kernel; in forward mode, where an op with registered
-    autograd silently returns tangents of 0; and inside torch.compile under a ``torch.func``
+    autograd silently returns tangents of 0; inside torch.compile under a ``torch.func``
     transform, where torch can trace neither such an op nor the ``torch.autograd.Function``
-    that serves outside of it.
+    that serves outside of it; and where :func:`plain_formulas` asks for it.
     """
-    if forward_mode_active() or not has_kernel(device):
+    if _plain_formulas or forward_mode_active() or not has_kernel(device):
         return True
     return torch.compiler.is_compiling() and bool(torch._C._are_functorch_transforms_active())
 

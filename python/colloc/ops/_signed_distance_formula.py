@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from colloc.ops._registration import plain_formulas_wanted
+
 #: Points times pieces that are looked at in one go: what a processor's cache holds, and more on
 #: other devices.
 _BLOCK, _LARGE_BLOCK = 2**17, 2**21
@@ -115,6 +117,8 @@ def _close(x: Tensor, size: float, distance: Tensor, within: Tensor) -> Tensor:
 
 
 def _parts(x: Tensor, table: Tensor) -> Iterator[Tensor]:
+    if plain_formulas_wanted():  # how many parts there are would be fixed in an exported graph
+        return iter((x.detach(),))
     block = _BLOCK if x.device.type == "cpu" else _LARGE_BLOCK
     return iter(x.detach().split(max(block // table.shape[0], 1)))
 

@@ -8,8 +8,13 @@ import torch
 from torch import Tensor
 
 from colloc._checks import check_float, check_int, check_points, fail, fail_type
-from colloc.ops._distance_formula import distance_formula
-from colloc.ops._registration import DifferentiableOp, check_device, formula_needed
+from colloc.ops._distance_formula import distance_formula, distance_slopes
+from colloc.ops._registration import (
+    DifferentiableOp,
+    check_device,
+    formula_needed,
+    plain_formulas_wanted,
+)
 
 #: Numbers that describe a piece: the fields of Piece in csrc/math/distance.h.
 PIECE_NUMBERS = 19
@@ -153,6 +158,8 @@ def distance(
         if tensor is not None and tensor.device != x.device:
             fail(name, f"a tensor on the device of x, {x.device}", str(tensor.device))
     if formula_needed(x.device):
+        if str(order) == "1" and plain_formulas_wanted():
+            return distance_slopes(x, pieces, piece, m, length**-2)
         if str(order) != "0":
             raise RuntimeError(
                 f"distance: expected order 0 in forward mode (jvp, jacfwd, dual numbers), and "

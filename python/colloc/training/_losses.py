@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +52,16 @@ class Losses:
             return losses, self.balancer(scaled, step, terms=self.terms)
         total = self.balancer(losses, step, terms=self.terms)
         return losses, total if scaler is None else scaler.scale(total)
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Weights that :meth:`update` moves do not move by a call."""
+        before = self.balancer.training
+        self.balancer.training = before and not self._moves_outside
+        try:
+            yield
+        finally:
+            self.balancer.training = before
 
     def __call__(self, step: Any) -> Found:
         found: Found = self._call(step)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from colloc import _C
 from colloc._checks import fail
 
 if TYPE_CHECKING:
@@ -80,8 +81,6 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 def collect(trainer: Trainer) -> dict[str, Any]:
     """All of a run, as a checkpoint holds it; in all processes, as each has random numbers."""
-    import colloc
-
     state = trainer.state
     samplers = {}
     for name, sampler in trainer.samplers.items():
@@ -104,7 +103,7 @@ def collect(trainer: Trainer) -> dict[str, Any]:
         "processes": trainer.processes.count,
         "random": trainer.processes.gather(random_state()),
         "config": trainer.config,
-        "versions": {"colloc": colloc.__version__, "torch": str(torch.__version__)},
+        "versions": {"colloc": _C.build_info()["version"], "torch": str(torch.__version__)},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -57,10 +58,16 @@ class Steps:
         self.losses.update(step)
         if number not in self._captured:
             self._captured[number] = Captured(
-                lambda at: self._body(stage, at, None, None), self.device  # type: ignore[arg-type, return-value]
-            )  # fmt: skip
+                functools.partial(self._still_body, stage), self.device
+            )
         found = self._captured[number](step)
         self._agree(flags)
+        return found
+
+    def _still_body(self, stage: Stage, number: Tensor) -> Found:
+        with self.losses.still():
+            found = self._body(stage, number, None, None)
+        assert found is not None
         return found
 
     def forget_graphs(self) -> None:

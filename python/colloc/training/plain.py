@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,19 @@ from torch import Tensor, fx, nn
 from colloc._checks import check_float_dtype, check_int, check_points, describe, fail, fail_type
 from colloc.ops._registration import plain_formulas
 
+_aten = torch.ops.aten
+#: Operations that are taken apart: what only derivatives are made of.
+_SPLIT = [
+    _aten._softmax_backward_data,
+    _aten.addcmul,
+    _aten.addcdiv,
+    _aten.tanh_backward,
+    _aten.sigmoid_backward,
+    _aten.silu,
+    _aten.silu_backward,
+    _aten.gelu_backward,
+    _aten.softplus_backward,
+]
 #: Points that are traced with: a prime number, which is the size of nothing else.
 _TRACED = 1009
 
@@ -43,13 +57,14 @@ def plain(field: nn.Module, example: Tensor | int) -> fx.GraphModule:
             which no graph can hold.
     """
     field, x = checked(field, example)
+    if isinstance(field, fx.GraphModule) and field.meta.get("plain"):
+        return field
     with _evaluated(field):
         expected = check_values(field(x), x)
         again = field(x.clone())
         if not torch.equal(expected, again):
             fail("field", "a module with the same values at every call", "others at a second call")
         graph = _traced(field, x)
-    fold(graph)
     problem = difference(graph, field, x)
     if problem:
         fail(
@@ -58,6 +73,7 @@ def plain(field: nn.Module, example: Tensor | int) -> fx.GraphModule:
             problem,
             "Is a size of the example, or a random number, part of its code?",
         )
+    graph.meta["plain"] = True
     return graph
 
 
@@ -73,7 +89,8 @@ def checked(field: Any, example: Any) -> tuple[nn.Module, Tensor]:
             field = inner
     if not isinstance(example, Tensor):
         inputs = check_int("example", example, minimum=1)
-        first = next(iter(field.parameters()), None)
+        tensors = itertools.chain(field.parameters(), field.buffers())
+        first = next((one for one in tensors if one.is_floating_point()), None)
         if first is None:
             fail("example", "points for a field without parameters", describe(example))
         generator = torch.Generator().manual_seed(0)
@@ -132,6 +149,7 @@ def _evaluated(field: nn.Module) -> Iterator[None]:
 
 def _traced(field: nn.Module, x: Tensor) -> fx.GraphModule:
     """The graph of the field's values, with a number of points that is a symbol."""
+    from torch._decomp import get_decompositions
     from torch._dynamo.source import ConstantSource
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.proxy_tensor import make_fx
@@ -142,16 +160,21 @@ def _traced(field: nn.Module, x: Tensor) -> fx.GraphModule:
     )
 
     x = x[torch.arange(_TRACED, device=x.device) % len(x)]
+
+    def trace(function: Any, symbolic: Tensor) -> fx.GraphModule:
+        table: Any = get_decompositions(_SPLIT)
+        found: fx.GraphModule = make_fx(
+            function, table, tracing_mode="symbolic", _allow_non_fake_inputs=True
+        )(symbolic)
+        return found
+
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     sizes: Any = StatelessSymbolicContext([DimDynamic.DYNAMIC, DimDynamic.STATIC])
     symbolic = mode.from_tensor(x, symbolic_context=sizes, source=ConstantSource("x"))
-    trace = make_fx(
-        lambda x: field(x), tracing_mode="symbolic", _allow_non_fake_inputs=True
-    )
     with plain_formulas():
         field(x)  # what is looked at or kept once, is so with values
         try:
-            graph = trace(symbolic)
+            graph = fold(trace(lambda x: field(x), symbolic))
         except Exception as error:
             first = str(error).strip().split("\n")[0]
             raise RuntimeError(
@@ -160,7 +183,8 @@ def _traced(field: nn.Module, x: Tensor) -> fx.GraphModule:
                 "`if` on tensors, `.item()`, NumPy and functions of other libraries out of it and "
                 "of its conditions' data (torch.where chooses by values)."
             ) from error
-    assert isinstance(graph, fx.GraphModule)
+    if any(_writes(node) for node in graph.graph.nodes):
+        graph = fold(trace(torch.func.functionalize(graph, remove="mutations"), symbolic))
     for node in graph.graph.nodes:
         if str(node.target).startswith("colloc"):
             raise RuntimeError(
@@ -170,56 +194,61 @@ def _traced(field: nn.Module, x: Tensor) -> fx.GraphModule:
     return graph
 
 
-def fold(graph: fx.GraphModule) -> None:
-    """Compute what depends on constants alone, and name all constants alike."""
-    nodes = list(graph.graph.nodes)
-    written = _written_to(nodes)
+def _writes(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
+
+
+def fold(graph: fx.GraphModule) -> fx.GraphModule:
+    """The same graph with what depends on constants alone computed, in buffers.
+
+    Operations in place on constants are carried out in their order, on copies.
+    """
     constants: dict[fx.Node, Any] = {}
-    for node in nodes:
-        if node in written:
-            continue
+    for node in graph.graph.nodes:
         if node.op == "get_attr":
-            value = graph
-            for name in str(node.target).split("."):
-                value = getattr(value, name)
-            constants[node] = value
-        elif node.op == "call_function" and all(one in constants for one in node.all_input_nodes):
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), constants.__getitem__)
-            constants[node] = node.target(*args, **kwargs)
-    used = [
-        node
-        for node in constants
-        if isinstance(constants[node], Tensor)
-        and any(user not in constants for user in node.users)
-    ]
-    names = []
-    for count, node in enumerate(used):
-        value = constants[node].detach().clone(memory_format=torch.contiguous_format)
-        names.append(f"constant_{count}")
-        graph.register_buffer(names[-1], value)
-        with graph.graph.inserting_before(node):
-            kept = graph.graph.get_attr(names[-1])
-        node.replace_all_uses_with(kept, delete_user_cb=lambda user: user not in constants)
-    graph.graph.eliminate_dead_code()
-    left = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
-    for name in [*dict(graph.named_parameters()), *dict(graph.named_buffers()), *vars(graph)]:
-        if name not in left and isinstance(getattr(graph, name, None), Tensor):
-            delattr(graph, name)
-    graph.recompile()
+            value = getattr(graph, node.target)
+            constants[node] = value.detach().clone() if isinstance(value, Tensor) else value
+        elif node.op == "call_function":
+            args, kwargs = node.args, node.kwargs
+            inputs = node.all_input_nodes
+            if (
+                str(node.target) in _NEW and len(inputs) == 1
+            ):  # new_zeros(x, (2, 3)): not x's values
+                given = node.args[0].meta["val"]
+                args = (torch.empty(0, dtype=given.dtype, device=given.device), *args[1:])
+                inputs = []
+            if all(one in constants for one in inputs):
+                args, kwargs = fx.node.map_arg((args, kwargs), constants.__getitem__)
+                constants[node] = node.target(*args, **kwargs)
+    module = nn.Module()
+    kept = fx.Graph()
+    copies: dict[fx.Node, Any] = {}
 
+    def copied(node: fx.Node) -> Any:
+        if node not in copies:
+            value = constants[node]
+            if isinstance(value, Tensor):
+                name = f"constant_{len(list(module.buffers()))}"
+                module.register_buffer(name, value.clone(memory_format=torch.contiguous_format))
+                with kept.inserting_before(first):
+                    value = kept.get_attr(name)
+                value.meta["val"] = constants[node]
+            copies[node] = value
+        return copies[node]
 
-def _written_to(nodes: list[fx.Node]) -> set[fx.Node]:
-    """Nodes whose memory an operation in place may change."""
-    found: set[fx.Node] = set()
-    for node in nodes:
-        schema = getattr(node.target, "_schema", None)
-        if schema is None or not schema.is_mutable:
+    first: Any = None
+    for node in graph.graph.nodes:
+        if node in constants:
             continue
-        found.add(node)
-        inner = list(node.all_input_nodes[:1])
-        while inner:
-            one = inner.pop()
-            if one not in found:
-                found.add(one)
-                inner += one.all_input_nodes[:1]
-    return found
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), copied)
+        made = kept.create_node(node.op, node.target, args, kwargs)
+        made.meta["val"] = node.meta.get("val")
+        copies[node] = made
+        if node.op == "placeholder":
+            first = made.next
+    kept.eliminate_dead_code()
+    return fx.GraphModule(module, kept, "PlainField")
+
+
+_NEW = {f"aten.new_{name}.default" for name in ("zeros", "ones", "full")}

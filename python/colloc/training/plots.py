@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colloc._checks import fail
-from colloc.training._extras import require
+from colloc._checks import check_int, check_points, fail
+from colloc._figure import new_figure
 from colloc.training.atomic import atomic_path
 
 
@@ -46,7 +46,7 @@ def plot_solution(
     scale = float(np.abs(truth).max()) or 1.0
     worst = float(np.nanmax(np.abs(error), initial=0.0)) or 1e-300
 
-    figure = _figure(13.0, 4.2)
+    figure = new_figure(13.0, 4.2)
     panels = figure.subplots(1, 3)
     shown = (
         ("exact", truth, "viridis", (-scale, scale)),
@@ -93,7 +93,7 @@ def plot_history(
         for name, values in group.items():
             if len(values) != len(steps):
                 fail(f"curves[{name!r}]", f"{len(steps)} values, one a step", f"{len(values)}")
-    figure = _figure(6.5 * len(panels_of), 4.2)
+    figure = new_figure(6.5 * len(panels_of), 4.2)
     panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
     for panel, (label, group) in zip(panels, panels_of, strict=True):
         for name, values in group.items():
@@ -108,15 +108,82 @@ def plot_history(
     _save(figure, path)
 
 
-def _figure(width: float, height: float) -> Any:
-    # No pyplot: it would pick a window system and keep every figure alive.
-    require("matplotlib", "plotting")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def plot_points(
+    path: str | os.PathLike[str],
+    x: Tensor,
+    values: Tensor | None = None,
+    *,
+    label: str = "",
+    axes: Sequence[int] | None = None,
+    title: str = "",
+    log: bool = False,
+) -> None:
+    """A cloud of points, coloured by values: a field, an error, the probability of being drawn.
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    Of a sampler :func:`colloc.sampling.plot` shows both by itself.
+
+    Args:
+        path: the picture to write, atomically.
+        x: points (N, d).
+        values: (N,) or (N, 1), finite; the largest are drawn on top.
+        label: what the values are, beside the colour bar.
+        axes: the two coordinates to show; None: the first two, or all of three. Of points on a
+            line the values are the other axis.
+        title: a line above.
+        log: whether colours are by the logarithm; values > 0.
+
+    Raises:
+        ValueError, TypeError: a shape that does not fit, no points, values that are not finite.
+        ImportError: matplotlib is not installed.
+    """
+    check_points("x", x)
+    if len(x) == 0:
+        fail("x", "at least one point", x)
+    dim = x.shape[1]
+    if axes is None:
+        axes = tuple(range(dim)) if dim <= 3 else (0, 1)
+    shown = tuple(check_int("axes", k, minimum=0, maximum=dim - 1) for k in axes)
+    if len(set(shown)) != len(shown) or not 1 <= len(shown) <= 3:
+        fail("axes", "one to three different coordinates", str(axes))
+    colours = None
+    if values is not None:
+        if values.ndim not in (1, 2) or values.numel() != len(x) or len(values) != len(x):
+            fail("values", f"a tensor of shape ({len(x)},) or ({len(x)}, 1)", values)
+        colours = _array(values).reshape(-1)
+        if not np.isfinite(colours).all() or (log and colours.min() <= 0):
+            fail("values", "finite numbers, > 0 for log=True", values)
+    points = _array(x)[:, list(shown)]
+    order = np.arange(len(x)) if colours is None else colours.argsort(kind="stable")
+    figure = new_figure(7.0, 5.6)
+    if len(shown) == 1:
+        panel = figure.subplots()
+        height = np.zeros(len(x)) if colours is None else colours
+        panel.plot(points[:, 0], height, ".", markersize=4, color="#0072B2")
+        panel.set(xlabel=f"x_{shown[0]}", ylabel=label)
+        if log:
+            panel.set_yscale("log")
+    else:
+        panel = figure.add_subplot(projection="3d" if len(shown) == 3 else None)
+        norm = None
+        if log:
+            from matplotlib.colors import LogNorm
+
+            norm = LogNorm()
+        given: Any = {"color": "#0072B2"} if colours is None else {
+            "c": colours[order], "cmap": "viridis", "norm": norm
+        }  # fmt: skip
+        image = panel.scatter(*points[order].T, s=8, linewidths=0, **given)
+        names = zip(("xlabel", "ylabel", "zlabel"), shown, strict=False)
+        panel.set(**{name: f"x_{k}" for name, k in names})
+        extent = np.ptp(points, axis=0)
+        if len(shown) == 2 and extent.min() > extent.max() / 8:
+            panel.set_aspect("equal")
+        if colours is not None:
+            far = 0.12 if len(shown) == 3 else 0.02
+            figure.colorbar(image, ax=panel, label=label, shrink=0.85, pad=far)
+    if title:
+        figure.suptitle(title)
+    _save(figure, path)
 
 
 def _save(figure: Any, path: str | os.PathLike[str]) -> None:
