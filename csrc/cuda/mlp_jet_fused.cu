@@ -15,9 +15,10 @@ namespace {
 
 using torch::stable::accelerator::DeviceGuard;
 
-// Floats of the backward's scratch memory at most: gradients between its kernels, and pre-activations
-// that are made again. Gradients that would stay in the second cache (1 << 23) take more launches,
-// and were slower (2.72 ms a step in place of 2.43 at 4 x 128, N = 100,000 on an H100).
+// Floats of the backward's scratch memory at most: gradients between its kernels, and
+// pre-activations that are made again. Gradients that would stay in the second cache (1 << 23) take
+// more launches, and were slower (2.72 ms a step in place of 2.43 at 4 x 128, N = 100,000 on an
+// H100).
 constexpr int64_t most_delta = int64_t{1} << 26, most_again = int64_t{1} << 27;
 
 // A network that the kernels take, with its parameters in their order.
