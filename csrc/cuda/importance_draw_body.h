@@ -77,32 +77,41 @@ class TreeWalk {
 
   COLLOC_BLOCK int64_t find(double place) {
     if (!next(place)) seek(place);
-    return found_;
+    return leaf_ * fan + at_;
   }
 
  private:
   static constexpr int kept = 5;  // levels: of 32^6 values; with more, every place is searched
+  static constexpr int ahead = 8;
   static constexpr double none = std::numeric_limits<double>::infinity();
 
   const SumTree& tree_;
   double last_ = none;                // the last place; none: the next one is searched
   double lower_[kept], upper_[kept];  // sums up to the node, without and with it
   int64_t leaf_ = 0;
-  int64_t found_ = 0, end_ = 0;
-  double sum_ = 0.0;  // of the leaf's values up to found_
+  int child_ = 0, children_ = 0;  // the leaf's place under its parent, whose children are so many
+  int at_ = 0, size_ = 0;         // the place in the leaf, which has so many values
+  double sum_ = 0.0;              // of the leaf's values up to there
+
+  COLLOC_BLOCK const double* values() const { return tree_.values + leaf_ * fan; }
+
+  static COLLOC_BLOCK int full_or(int64_t left) {
+    return left < fan ? static_cast<int>(left) : static_cast<int>(fan);
+  }
 
   COLLOC_BLOCK void begin_leaf() {
-    found_ = leaf_ * fan;
-    end_ = tree_.count - found_ < fan ? tree_.count : found_ + fan;
-    sum_ = tree_.values[found_];
+    at_ = 0;
+    size_ = full_or(tree_.count - leaf_ * fan);
+    sum_ = values()[0];
   }
 
   // To the leaf's first value whose running sum is above the place.
   COLLOC_BLOCK bool go_on(double place) {
+    const double* from = values();
 #pragma unroll 1
     while (sum_ <= place) {
-      if (++found_ == end_) return false;
-      sum_ += tree_.values[found_];
+      if (++at_ == size_) return false;
+      sum_ += from[at_];
     }
     return true;
   }
@@ -118,7 +127,7 @@ class TreeWalk {
     if (!(place < upper_[0])) {
 #pragma unroll 1
       do {
-        if (leaf_ % fan == fan - 1 || leaf_ + 1 == tree_.size[0]) return false;
+        if (++child_ == children_) return false;
         ++leaf_;
         lower_[0] = upper_[0];
         upper_[0] = tree_.level[0][leaf_];
@@ -143,32 +152,36 @@ class TreeWalk {
       if (l < tree_.levels - 1) descend(l, place, lower_[l], upper_[l]);
     }
     begin_leaf();
-    // Whole fours: loads that need not wait for each other.
+    const double* from = values();
+    // Several at once: loads that need not wait for each other.
 #pragma unroll 1
-    while (found_ + 4 < end_) {
-      const double* values = tree_.values + found_ + 1;
-      const double a = values[0], b = values[1], c = values[2], d = values[3];
-      const double sum = (((sum_ + a) + b) + c) + d;
+    while (at_ + ahead < size_) {
+      double next[ahead];
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) next[k] = from[at_ + 1 + k];
+      double sum = sum_;
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) sum += next[k];
       if (sum > place) break;
       sum_ = sum;
-      found_ += 4;
+      at_ += ahead;
     }
     if (go_on(place)) return;
     // The last one above 0 where rounding finds none.
     last_ = none;
-    found_ = end_ - 1;
-    while (found_ > leaf_ * fan && !(tree_.values[found_] > 0.0)) --found_;
+    at_ = size_ - 1;
+    while (at_ > 0 && !(from[at_] > 0.0)) --at_;
   }
 
   // leaf_ from a node of level l + 1 to its child.
   COLLOC_BLOCK void descend(int l, double& place, double& lower, double& upper) {
     const double* sums = tree_.level[l] + leaf_ * fan;
-    const int64_t left = tree_.size[l] - leaf_ * fan;
-    const int child = left >= fan ? SumTree::child<true>(sums, fan, place)
-                                  : SumTree::child<false>(sums, static_cast<int>(left), place);
-    if (child > 0) lower = sums[child - 1];
-    upper = sums[child];
-    leaf_ = leaf_ * fan + child;
+    children_ = full_or(tree_.size[l] - leaf_ * fan);
+    child_ = children_ == fan ? SumTree::child<true>(sums, fan, place)
+                              : SumTree::child<false>(sums, children_, place);
+    if (child_ > 0) lower = sums[child_ - 1];
+    upper = sums[child_];
+    leaf_ = leaf_ * fan + child_;
   }
 };
 

@@ -86,6 +86,20 @@ def test_draws(size, scheme, dtype):
                 assert len(there.index.unique()) == n
 
 
+@pytest.mark.parametrize("scheme", ["stratified", "multinomial"])
+@DTYPES
+def test_many_draws(scheme, dtype):
+    size, n = 1_000_003, 1 << 20
+    q, area = pool(size, dtype)
+    for share in (None, area):
+        here = cc.ops.importance_sample(q, n, share, scheme, seed=5, dtype=dtype)
+        there = cc.ops.importance_sample(q.cuda(), n, *on_gpu(share), scheme, seed=5, dtype=dtype)
+        other = there.index.cpu() != here.index
+        assert other.sum() <= 1 + n // 100_000
+        close = there.weight.cpu()[~other]
+        torch.testing.assert_close(close, here.weight[~other], rtol=1e-6, atol=0)
+
+
 def test_certain_step_by_step():
     q = 2.0 ** -torch.arange(1000, dtype=torch.float64)[torch.randperm(1000)]
     for n in (3, 500, 999, 1000):

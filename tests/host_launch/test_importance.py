@@ -145,8 +145,7 @@ def test_sample(size, scheme, dtype):
     [(1, 9), (33, 700), (1000, 2049), (40_000, 5000), (40_000, 30_000), (70_000, 9001)],
 )
 def test_draws_from_the_one_before_are_bit_equal(size, n, scheme, dtype):
-    """To those that are each searched for: over single points, leaves and nodes of all levels; and
-    past the last sum, where rounding takes the pool's whole to be more than its parts."""
+    """To those that are each searched for: within points, over leaves and nodes of all levels."""
     area = torch.rand(size, dtype=dtype) + 0.1
     for q in (pool(size, 0.3), pool(size, 5.0), torch.full((size,), 0.1, dtype=F64)):
         walked = draw(scheme, 3, q, area, n, dtype)
