@@ -138,10 +138,10 @@ def all_stages() -> list[str]:
     return [
         *CHECKS,
         "ceilings",
-        *(f"families:{name}" for name in families.FAMILIES),
-        *(f"steps:{name}@{points}" for name, points in steps.STEPS),
         "trainer",
         "million",
+        *(f"families:{name}" for name in families.FAMILIES),
+        *(f"steps:{name}@{points}" for name, points in steps.STEPS),
     ]
 
 
