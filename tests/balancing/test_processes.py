@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import colloc as cc
 import pytest
 import torch
 from colloc import balancing
 from torch import nn
+from two_processes import run_two
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="this torch has no distributed package"
@@ -79,27 +78,11 @@ def run(rank, count):
 
 
 def work(rank, folder):
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2,
-        timeout=timedelta(seconds=120),
-    )  # fmt: skip
-    try:
-        torch.save(run(rank, 2), f"{folder}/{rank}.pt")
-    finally:
-        torch.distributed.destroy_process_group()
-
-
-def other(_, folder):
-    torch.set_num_threads(1)
-    work(1, folder)
+    torch.save(run(rank, 2), f"{folder}/{rank}.pt")
 
 
 def test_two_processes_have_the_weights_of_one(tmp_path):
-    # One of the two is this one, which has torch imported already.
-    started = torch.multiprocessing.spawn(other, (str(tmp_path),), nprocs=1, join=False)
-    work(0, str(tmp_path))
-    while not started.join():
-        pass
+    run_two(work, tmp_path)
     found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     alone = run(0, 1)
     for name, (weights, parameters) in alone.items():

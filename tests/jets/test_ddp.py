@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import colloc as cc
 import pytest
 import torch
 from torch import nn
+from two_processes import run_two
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="this torch has no distributed package"
@@ -32,27 +31,15 @@ def points():
 
 
 def work(rank, folder):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2
-    )
     module = nn.parallel.DistributedDataParallel(Loss())
     for _ in range(2):  # the second step goes through buckets that DDP has rebuilt
         module.zero_grad()
         module(points()[rank::2]).backward()
     torch.save([p.grad for p in module.parameters()], f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 def test_two_processes_average_their_gradients(tmp_path):
-    started = torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2, join=False)
-    end = time.monotonic() + 120
-    try:
-        while not started.join(timeout=5):
-            assert time.monotonic() < end, "the two processes wait for each other"
-    finally:
-        for process in started.processes:
-            process.kill()
+    run_two(work, tmp_path)
     alone = Loss()
     alone(points()).backward()
     for rank in (0, 1):
