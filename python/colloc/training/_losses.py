@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from colloc._checks import fail
+from colloc._checks import describe, fail, fail_type
 from colloc.balancing.gradient_rule import CountedRule, GradientRule
 from colloc.geometry import Points
 from colloc.pde import Term
@@ -101,14 +101,31 @@ def place(term: Term, points: Any, fixed: bool) -> None:
             if mine is not None and mine is not theirs:
                 mine.copy_(theirs)
         return
-    if isinstance(old, Tensor) and isinstance(points, Tensor) and old.shape == points.shape:
+    if (
+        isinstance(old, Tensor)
+        and isinstance(points, Tensor)
+        and (old.shape, old.dtype, old.device) == (points.shape, points.dtype, points.device)
+    ):
         if old is not points:
-            old.copy_(points)
+            old.copy_(points.detach())
         return
     # The first of their kind: in memory of their own, which the next ones are copied to.
-    term.points = replace(points.clone(), next_start=0) if isinstance(points, Points) else (
-        points.detach().clone()
-    )  # fmt: skip
+    term.points = _own(points, f"points of term {term.name!r}")
+
+
+def own_points(terms: Sequence[Term]) -> None:
+    """Give each term a copy of its points: they are written over, and may be another's, too."""
+    for term in terms:
+        term.points = _own(term.points, f"points of term {term.name!r}")
+
+
+def _own(points: Any, name: str) -> Points | Tensor:
+    if isinstance(points, Points):
+        return replace(points.clone(), next_start=0)
+    if not isinstance(points, Tensor):
+        wanted = "a sample of colloc.geometry or a tensor (N, d), with compile or graph"
+        fail_type(name, wanted, describe(points))
+    return points.detach().clone()
 
 
 def _alike(old: Points, new: Points) -> bool:

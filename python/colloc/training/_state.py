@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import warnings
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 
 from colloc import _C
 from colloc._checks import fail
+from colloc.training.checkpoint import serialised
 
 if TYPE_CHECKING:
     from colloc.training.trainer import Trainer
@@ -48,7 +52,7 @@ class State:
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each term."""
-        found = self._balancer.weights
+        found = getattr(self._balancer, "weights", None)
         return dict(found) if isinstance(found, dict) else {}
 
     def __repr__(self) -> str:
@@ -79,6 +83,57 @@ def set_random_state(state: dict[str, Any]) -> None:
         sys.modules["numpy"].random.set_state((name, keys.numpy().astype("uint32"), *rest))
 
 
+def memory(device: torch.device) -> int:
+    """Bytes that the process has in use: of the GPU, or resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    with suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def modules_of(trainer: Trainer) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+    """Modules that terms have beside the network, and of their state what is not in it."""
+    seen = {id(module) for module in trainer.net.modules()} | {id(trainer.balancer)}
+    known = _tensors_of(trainer.net) | _tensors_of(trainer.balancer)
+    found: dict[str, tuple[nn.Module, dict[str, Any]]] = {}
+    for term in trainer.terms:
+        for part, module in vars(term).items():
+            if not isinstance(module, nn.Module) or id(module) in seen:
+                continue
+            seen.add(id(module))
+            state = module.state_dict(keep_vars=True)
+            mine = {key: one for key, one in state.items() if id(one) not in known}
+            known |= _tensors_of(module)
+            mine = {k: v.detach() if isinstance(v, Tensor) else v for k, v in mine.items()}
+            if mine:
+                found[f"{term.name}.{part.strip('_')}"] = module, mine
+    return found
+
+
+def parameters_of(trainer: Trainer) -> list[Tensor]:
+    """What optimisers change beside the network and the balancer, as an unknown coefficient."""
+    known = _tensors_of(trainer.net) | _tensors_of(trainer.balancer)
+    for module, _ in modules_of(trainer).values():
+        known |= _tensors_of(module)
+    return [p for p in trainer._steps.parameters if id(p) not in known]
+
+
+def _tensors_of(module: nn.Module) -> set[int]:
+    return {id(one) for one in (*module.parameters(), *module.buffers())}
+
+
+def check_saved(state: dict[str, Any]) -> None:
+    """Whether a checkpoint of this will load.
+
+    Raises:
+        TypeError: it will not; the message names the part.
+    """
+    for name, part in state.items():
+        serialised({name: part}, name)
+
+
 def collect(trainer: Trainer) -> dict[str, Any]:
     """All of a run, as a checkpoint holds it; in all processes, as each has random numbers."""
     state = trainer.state
@@ -97,6 +152,8 @@ def collect(trainer: Trainer) -> dict[str, Any]:
         "net": trainer.net.state_dict(),
         "stages": [stage.state_dict() for stage in trainer.stages],
         "balancer": trainer.balancer.state_dict(),
+        "modules": {name: mine for name, (_, mine) in modules_of(trainer).items()},
+        "parameters": [p.detach() for p in parameters_of(trainer)],
         "scaler": trainer.precision.state_dict(),
         "samplers": samplers,
         "terms": [term.name for term in trainer.terms],
@@ -125,7 +182,26 @@ def restore(trainer: Trainer, found: dict[str, Any]) -> None:
     if found["step"] > trainer.total_steps:
         got = f"{trainer.total_steps} in all"
         fail("steps", f"at least the checkpoint's {found['step']}", got)
-    trainer.net.load_state_dict(found["net"])
+    modules, others = modules_of(trainer), parameters_of(trainer)
+    saved = found.get("modules", {})
+    if set(saved) != set(modules) and "modules" in found:
+        got = f"{sorted(modules) or 'none'}"
+        fail("problem", f"terms with the checkpoint's modules, {sorted(saved) or 'none'}", got)
+    values = found.get("parameters", [])
+    shapes = [tuple(p.shape) for p in others], [tuple(p.shape) for p in values]
+    if shapes[0] != shapes[1] and "parameters" in found:
+        wanted = f"one with the checkpoint's parameters beside the network, {shapes[1]}"
+        fail("optimizer", wanted, f"shapes {shapes[0]}")
+    try:
+        trainer.net.load_state_dict(found["net"])
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        fail("net", "the checkpoint's network", "; ".join(lines[1:3]) or lines[0])
+    for name, state in saved.items():
+        modules[name][0].load_state_dict(state, strict=False)  # the rest is the network's
+    with torch.no_grad():
+        for p, value in zip(others, values, strict=False):
+            p.copy_(value)
     for stage, state in zip(trainer.stages, found["stages"], strict=True):
         stage.load_state_dict(state)
     trainer.fit_rates()

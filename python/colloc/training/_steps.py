@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from colloc._checks import fail
 from colloc.training._losses import Captured, Found, Losses
 from colloc.training.processes import FLAGS, Processes
 from colloc.training.stage import Stage
@@ -82,7 +83,7 @@ class Steps:
         def closure() -> Tensor:
             self._zero()
             losses, total = self.losses(self._number.fill_(step) if self.losses.compiled else step)
-            total.backward()  # type: ignore[no-untyped-call]
+            self._backward(stage, total)
             self.processes.average_gradients(self.parameters)
             whole = self.processes.average(total.detach())
             seen.append(({name: loss.detach() for name, loss in losses.items()}, whole))
@@ -98,6 +99,7 @@ class Steps:
         if flags[0] > 0:
             with torch.no_grad():
                 torch._foreach_copy_(self.parameters, before)
+            stage.optimizer.state.clear()  # its history has what is not finite
             self.problem = self.problem or "a loss or gradient in another process"
             return None
         return first
@@ -120,7 +122,7 @@ class Steps:
             if bad and alone:
                 self.problem = bad
                 return None
-        total.backward()  # type: ignore[no-untyped-call]
+        self._backward(stage, total)
         if not alone:
             self._average(flags, bad)
         if self.scaler is not None:
@@ -141,6 +143,18 @@ class Steps:
             self.scaler.step(stage.optimizer)
             self.scaler.update()
         return found
+
+    def _backward(self, stage: Stage, total: Tensor) -> None:
+        """Gradients of all parameters; the stage's must be among them."""
+        name, wanted = type(stage.optimizer).__name__, "parameters that the losses depend on"
+        if not total.requires_grad:
+            off = "They are switched off (torch.no_grad, torch.inference_mode)."
+            fix = "" if torch.is_grad_enabled() else off
+            fail("optimizer", wanted, f"{name}, and losses without gradients", fix)
+        total.backward()  # type: ignore[no-untyped-call]
+        alone = self.processes.count == 1
+        if alone and all(p.grad is None for p in self._trained(stage)):
+            fail("optimizer", wanted, f"{name} with none of them")
 
     def _unscaled(self, total: Tensor) -> Tensor:
         return total if self.scaler is None else total / self.scaler.get_scale()

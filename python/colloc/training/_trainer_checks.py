@@ -36,6 +36,30 @@ def check_terms(problem: Any) -> list[Term]:
     return terms
 
 
+def check_net(net: Any) -> nn.Module:
+    """A module with parameters."""
+    if not isinstance(net, nn.Module):
+        fail_type("net", "a torch module", describe(net))
+    if next(iter(net.parameters()), None) is None:
+        fail("net", "a module with parameters", f"{type(net).__name__} without any")
+    return net
+
+
+def check_errors(found: Any) -> dict[str, float]:
+    """What ``evaluate`` has returned, as numbers by name."""
+    wanted = "to return a number or a dict of numbers"
+    named = found if isinstance(found, Mapping) else {"error": found}
+    if not named:
+        fail("evaluate", wanted, "an empty dict")
+    errors = {}
+    for name, value in named.items():
+        try:
+            errors[str(name)] = float(value)
+        except (TypeError, ValueError, RuntimeError):
+            fail_type("evaluate", wanted, describe(found))
+    return errors
+
+
 def check_samplers(sampler: Any, terms: Sequence[Term]) -> Samplers:
     """Samplers by the names of terms."""
     if sampler is None:
@@ -78,6 +102,15 @@ def check_integrals(terms: Sequence[Term], samplers: Samplers, processes: Proces
                 "one that shares them out",
                 "Make it with rank=0, world_size=1.",
             )
+
+
+def check_scaled(stages: Sequence[Stage], precision: Precision) -> None:
+    """A gradient scaler and a line search do not go together."""
+    for stage in stages:
+        if precision.scaler is not None and stage.needs_closure:
+            name = type(stage.optimizer).__name__
+            fail("precision", f"one without a gradient scaler, with {name}", "float16",
+                 "Use bfloat16, float32 or float64.")  # fmt: skip
 
 
 def check_graph(device: torch.device, stages: Sequence[Stage], precision: Precision) -> None:

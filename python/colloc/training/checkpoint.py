@@ -29,8 +29,19 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
         TypeError: ``state`` holds something that :func:`load_checkpoint` would refuse.
         OSError: the folder is missing or not writable, or the disk is full.
     """
+    data = serialised(state)
+    with atomic_path(path) as aside:
+        aside.write_bytes(_signed(data))
+
+
+def serialised(state: dict[str, Any], name: str = "state") -> bytes:
+    """The bytes of a state; ``name`` is what an error calls it.
+
+    Raises:
+        TypeError: it holds something that :func:`load_checkpoint` would refuse.
+    """
     if not isinstance(state, dict):
-        raise TypeError(f"state: expected a dict, got {type(state).__name__}.")
+        raise TypeError(f"{name}: expected a dict, got {type(state).__name__}.")
     # By way of memory: torch reports a full disk as a RuntimeError that doesn't say so.
     data = io.BytesIO()
     torch.save(state, data)
@@ -39,11 +50,10 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
         torch.load(data, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise TypeError(
-            "state: expected tensors, numbers, strings and dicts, lists or tuples of them "
+            f"{name}: expected tensors, numbers, strings and dicts, lists or tuples of them "
             f"(what loads without running code), got more: {_reason(error)}"
         ) from error
-    with atomic_path(path) as aside:
-        aside.write_bytes(_signed(data.getvalue()))
+    return data.getvalue()
 
 
 def load_checkpoint(

@@ -8,6 +8,8 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,9 @@ class RunFolder:
     # ---- checkpoints -----------------------------------------------------------------------------
 
     def checkpoints(self) -> list[tuple[int, Path]]:
-        """Steps and files, the newest first."""
+        """Steps and files, the newest first; none where the folder is gone."""
+        if not self.checkpoints_path.is_dir():
+            return []
         found = [
             (int(match.group(1)), path)
             for path in self.checkpoints_path.iterdir()
@@ -55,7 +59,9 @@ class RunFolder:
         """
         path = self.checkpoints_path / f"step-{step:09d}.pt"
         save_checkpoint(path, state)
-        for _, old in self.checkpoints()[self.keep :]:
+        # A newer one that is there is damaged: it does not count.
+        whole = [old for at, old in self.checkpoints() if at <= step]
+        for old in whole[self.keep :]:
             old.unlink(missing_ok=True)
         for left in self.checkpoints_path.glob(".step-*.pt"):  # of a process that was killed
             left.unlink(missing_ok=True)
@@ -123,6 +129,17 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         if isinstance(row, dict):
             rows.append(row)
     return rows
+
+
+@contextmanager
+def complaining(what: str) -> Iterator[None]:
+    """A full disk does not end a run that still computes: it says so, and goes on."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{what} could not be written ({error}); what was saved before is still there"
+        warnings.warn(text, stacklevel=3)
+        print(f"WARNING: {text}", file=sys.stderr, flush=True)
 
 
 def _finite(value: Any) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from colloc._checks import check_float, check_int, describe, fail, fail_type
 
@@ -56,6 +57,9 @@ class Stage:
         if self.schedule is not None and optimizer is not self.optimizer:
             got = f"{type(self.schedule).__name__} of another optimiser"
             fail("schedule", "None or a schedule of this stage's optimiser", got)
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            fail("schedule", "one that goes by steps", "ReduceLROnPlateau",
+                 "See colloc.training.schedules.")  # fmt: skip
         if self.clip is not None:
             self.clip = check_float("clip", self.clip, positive=True)
             if self.needs_closure:
@@ -79,16 +83,61 @@ class Stage:
         """All that the optimiser changes."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
+    def move_rate(self, scaled: bool) -> None:
+        """A step of the schedule, if there is one."""
+        if self.schedule is None:
+            return
+        with warnings.catch_warnings():
+            if scaled:  # float16 may have left out the optimiser's first step
+                warnings.simplefilter("ignore", UserWarning)
+            self.schedule.step()
+
     def state_dict(self) -> dict[str, Any]:
         """The optimiser's state and the schedule's."""
         schedule = None if self.schedule is None else self.schedule.state_dict()
-        return {"optimizer": self.optimizer.state_dict(), "schedule": schedule}
+        optimizer = self.optimizer.state_dict()
+        return {"optimizer": optimizer, "schedule": schedule, "kinds": self._kinds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
+        """Go on where :meth:`state_dict` was taken; a schedule that was not there begins.
+
+        Raises:
+            ValueError: it is of another kind of optimiser or schedule.
+        """
+        kinds = state.get("kinds", self._kinds)
+        for name, mine, saved in zip(("optimizer", "schedule"), self._kinds, kinds, strict=True):
+            if None not in (mine, saved) and mine != saved:
+                fail(name, f"the checkpoint's {saved}", str(mine))
         self.optimizer.load_state_dict(state["optimizer"])
+        # torch gives numbers of its own (NAdam's product) the parameter's dtype: not the same bits.
+        parameters = self.parameters()
+        for k, saved in state["optimizer"]["state"].items():
+            for name, value in saved.items():
+                if isinstance(value, torch.Tensor) and value.ndim == 0 < parameters[k].ndim:
+                    mine = self.optimizer.state[parameters[k]]
+                    mine[name] = value.to(mine[name].device, copy=True)
         if self.schedule is not None and state["schedule"] is not None:
             self.schedule.load_state_dict(state["schedule"])
+
+    @property
+    def _kinds(self) -> list[str | None]:
+        schedule = None if self.schedule is None else type(self.schedule).__name__
+        return [type(self.optimizer).__name__, schedule]
+
+
+def slow_down(stages: Sequence[Stage], factor: float) -> None:
+    """All rates, and those that schedules go by, times ``factor``."""
+    for optimizer in {id(stage.optimizer): stage.optimizer for stage in stages}.values():
+        for group in optimizer.param_groups:
+            for name in {"lr", "initial_lr", "max_lr", "min_lr"} & set(group):
+                group[name] = group[name] * factor
+    schedules: list[Any] = [stage.schedule for stage in stages]
+    for one in schedules:  # those of SequentialLR and the like come behind
+        schedules += getattr(one, "_schedulers", [])
+    for one in {id(one): one for one in schedules}.values():
+        for name in ("base_lrs", "max_lrs"):
+            if hasattr(one, name):
+                setattr(one, name, [rate * factor for rate in getattr(one, name)])
 
 
 def stages_of(

@@ -8,7 +8,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,23 @@ from colloc._checks import check_choice, check_float, check_int, describe, fail,
 from colloc.balancing import Sum
 from colloc.pde import Term
 from colloc.training import _trainer_checks as checks
-from colloc.training._losses import Losses, fit_rates, place
-from colloc.training._state import State, collect, restore
+from colloc.training._losses import Losses, fit_rates, own_points, place
+from colloc.training._state import (
+    State,
+    check_saved,
+    collect,
+    memory,
+    random_state,
+    restore,
+    set_random_state,
+)
 from colloc.training._steps import Steps
 from colloc.training.interrupt import Interrupt
 from colloc.training.precision import Precision
 from colloc.training.processes import Processes
 from colloc.training.progress import Progress
-from colloc.training.run_folder import RunFolder
-from colloc.training.stage import Stage, stages_of
+from colloc.training.run_folder import RunFolder, complaining
+from colloc.training.stage import Stage, slow_down, stages_of
 
 
 class NonFiniteError(RuntimeError):
@@ -56,9 +63,11 @@ class Trainer:
 
     Args:
         problem: terms with different names.
-        net: the network that is trained; its state is in the checkpoints.
+        net: the network that is trained; its state is in the checkpoints, as is that of all else
+            that an optimiser changes, and of modules that are attributes of terms.
         optimizer: one of torch's, or a list of :class:`Stage` (Adam, then L-BFGS).
         sampler: for the names of terms a ``sampler(step) -> points``; other terms keep theirs.
+            One with a state needs ``state_dict`` and ``load_state_dict``.
         balancer: None is the plain sum. One with parameters of its own needs them in the
             optimiser.
         steps, schedule, clip: as of :class:`Stage`, where ``optimizer`` is no list of them.
@@ -117,9 +126,7 @@ class Trainer:
         process_group: Any = None,
     ) -> None:
         self.terms = checks.check_terms(problem)
-        if not isinstance(net, nn.Module):
-            fail_type("net", "a torch module", describe(net))
-        self.net = net
+        self.net = checks.check_net(net)
         self.stages = stages_of(optimizer, steps, schedule, clip)
         self.samplers = checks.check_samplers(sampler, self.terms)
         names = [term.name for term in self.terms]
@@ -130,11 +137,14 @@ class Trainer:
         self.processes = Processes(process_group)
         checks.check_integrals(self.terms, self.samplers, self.processes)
         self.precision = Precision(precision, net, self.terms, self.device)
+        checks.check_scaled(self.stages, self.precision)
         self.graph = bool(graph)
         if graph:
             checks.check_graph(self.device, self.stages, self.precision)
         self.fit_rates()
         self.fixed = bool(compile or graph)
+        if self.fixed:
+            own_points(self.terms)
         self._losses = Losses(self.terms, self.balancer, self.precision, bool(compile))
         if evaluate is not None and not callable(evaluate):
             fail_type("evaluate", "a callable without arguments", describe(evaluate))
@@ -156,7 +166,8 @@ class Trainer:
         self.interrupted = self._out_of_time = False
         self.rollbacks, self._saved, self._own_seconds = 0, -1, 0.0
         self._points_of: tuple[int, int] | None = None
-        self.processes.same_start([*net.parameters(), *net.buffers(), *self.balancer.parameters()])
+        mine = [*net.parameters(), *net.buffers(), *self.balancer.parameters(), *parameters]
+        self.processes.same_start(checks.unique(mine))
         self.folder: RunFolder | None = None
         self._writes = output is not None
         if output is None and resume:
@@ -164,9 +175,12 @@ class Trainer:
         if output is not None:
             self.folder = RunFolder(output, keep)
             self._open(resume)
+        first = collect(self)
+        if self.folder is not None and self.processes.first:
+            check_saved(first)  # now, and not after the first thousand steps
         # Where to go back to without a checkpoint.
         keeps = on_nonfinite == "rollback" or self._steps.deferred
-        self._first = copy.deepcopy(collect(self)) if keeps else {}
+        self._first = copy.deepcopy(first) if keeps else {}
 
     # ---- the loop --------------------------------------------------------------------------------
 
@@ -183,14 +197,16 @@ class Trainer:
         try:
             with Interrupt() as interrupt:
                 while not done and self.state.step < self.total_steps:
-                    self._one(interrupt.requested)
-                    done = self._look(bar)
-                    yield self.state
+                    if self._one(interrupt.requested):
+                        done = self._look(bar)
+                        yield self.state
+                self.interrupted = self.interrupted or interrupt.requested
         finally:
             if bar is not None:
                 bar.__exit__(None, None, None)
             left = isinstance(sys.exc_info()[1], GeneratorExit)
-            if left:  # by break: nobody would see an error
+            # By break: nobody would see an error. What a GPU has spoiled is not kept.
+            if left and self._steps.first_bad() is None:
                 self._save()
         if self._writes and self._saved != self.state.step:
             self.save()
@@ -207,12 +223,15 @@ class Trainer:
         state, last = self.state, len(self.stages) - 1
         while state.stage < last:
             now = self.stages[state.stage]
-            if state.step - state.stage_start < now.steps and self.fraction < now.until:
+            # A run that is out of time ends in the stage where it is.
+            early = now.until < 1.0 and self.fraction >= now.until
+            if state.step - state.stage_start < now.steps and not early:
                 break
             state.stage, state.stage_start = state.stage + 1, state.step
         return self.stages[state.stage]
 
-    def _one(self, stop: bool) -> None:
+    def _one(self, stop: bool) -> bool:
+        """A step; False where the run has gone back instead."""
         begin = time.perf_counter()
         state, steps = self.state, self._steps
         stage = self.stage
@@ -226,9 +245,9 @@ class Trainer:
         else:
             found = steps.plain(stage, state.step, flags)
         if found is None:
-            return self._nonfinite(state.step)
-        if stage.schedule is not None:
-            self._schedule_step(stage.schedule)
+            self._nonfinite(state.step)
+            return False
+        stage.move_rate(self.precision.scaler is not None)
         state.losses, state.total = found
         state.step += 1
         state.learning_rate = stage.optimizer.param_groups[0]["lr"]
@@ -237,14 +256,7 @@ class Trainer:
         count = self.processes.count
         state.seconds = self._own_seconds if count == 1 else flags[3] / count
         self.interrupted, self._out_of_time = flags[1] > 0, flags[2] > 0
-
-    def _schedule_step(self, schedule: Any) -> None:
-        if self.precision.scaler is None:
-            schedule.step()
-            return
-        with warnings.catch_warnings():  # float16 may have left out the optimiser's first step
-            warnings.simplefilter("ignore", UserWarning)
-            schedule.step()
+        return True
 
     def _place(self, stage: Stage) -> None:
         """The points of this step, or of the stage's beginning where they stay."""
@@ -259,8 +271,6 @@ class Trainer:
             sampler = self.samplers.get(term.name)
             if sampler is not None:
                 place(term, sampler(now[1]), self.fixed)
-            elif self.fixed and self._points_of is None:
-                place(term, term.points, True)
         self._points_of = now
 
     def _look(self, bar: Progress | None) -> bool:
@@ -275,7 +285,7 @@ class Trainer:
                 self._nonfinite(bad)
                 return False
         if self.evaluate is not None and (step % self.evaluate_every == 0 or over):
-            state.errors = self._errors(self.evaluate)
+            state.errors = self._errors(self.evaluate, step % self.evaluate_every != 0)
             first = next(iter(state.errors.values()))
             over = over or (self.target is not None and first <= self.target)
             logs = logs or over
@@ -286,11 +296,18 @@ class Trainer:
         return over
 
     @torch.no_grad()
-    def _errors(self, evaluate: Callable[[], float | Mapping[str, float]]) -> dict[str, float]:
-        found = evaluate()
-        if not isinstance(found, Mapping):
-            found = {"error": found}
-        return {str(name): float(value) for name, value in found.items()}
+    def _errors(self, evaluate: Callable[[], Any], extra: bool) -> dict[str, float]:
+        """What ``evaluate`` finds; one that is extra, as the run stops, leaves random numbers."""
+        kept = random_state() if extra else None
+        try:
+            errors = checks.check_errors(evaluate())
+        except Exception:
+            if self.processes.count == 1 and self._steps.first_bad() is None:
+                self._save()  # the step is whole
+            raise
+        if kept is not None:
+            set_random_state(kept)
+        return errors
 
     def _log(self, bar: Progress | None) -> None:
         """A line of metrics, with the means of all processes."""
@@ -308,7 +325,7 @@ class Trainer:
             "memory": memory(self.device),
         }
         if self.processes.first and self.folder is not None:
-            with _complaining("the line of metrics"):
+            with complaining("the line of metrics"):
                 self.folder.log(row)
         if bar is not None:
             shown = dict(list(state.errors.items())[:2])
@@ -331,11 +348,16 @@ class Trainer:
         self._saved = self.state.step
         if self.folder is None or not self.processes.first:
             return None
-        return self.folder.save(self.state.step, found)
+        try:
+            return self.folder.save(self.state.step, found)
+        except OSError:
+            if self.processes.count == 1:  # it may be tried again
+                self._saved = -1
+            raise
 
     def _save(self) -> None:
         if self._writes and self._saved != self.state.step:
-            with _complaining("the checkpoint"):
+            with complaining("the checkpoint"):
                 self.save()
 
     def _open(self, resume: bool) -> None:
@@ -361,8 +383,7 @@ class Trainer:
             saved = self._back()
         if again:
             self.rollbacks += 1
-            for stage in self.stages:
-                _slower(stage, 0.5 ** (self.rollbacks - saved))
+            slow_down(self.stages, 0.5 ** (self.rollbacks - saved))
             warnings.warn(
                 f"{what}. Back to step {self.state.step}, with {0.5**self.rollbacks:g} of the "
                 "learning rate.",
@@ -379,37 +400,12 @@ class Trainer:
         """To the last checkpoint, or to the beginning; how often the rate was halved there."""
         newest = self.folder.newest() if self.folder is not None and self.processes.first else None
         found = self.processes.from_first(None if newest is None else newest[1])
-        found = self._first if found is None else found
+        # A copy, for what is loaded may become the optimiser's own.
+        found = copy.deepcopy(self._first) if found is None else found
         restore(self, found)
+        if self.folder is not None and self.processes.first:
+            with complaining("the file of metrics"):
+                self.folder.forget_after(self.state.step)
         self._points_of = None
         self._steps.forget_graphs()
         return int(found["rollbacks"])
-
-
-def memory(device: torch.device) -> int:
-    """Bytes that the process has in use: of the GPU, or resident."""
-    if device.type == "cuda":
-        return int(torch.cuda.memory_allocated(device))
-    with suppress(OSError, ValueError):
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    return 0
-
-
-def _slower(stage: Stage, factor: float) -> None:
-    """The stage's rates, and those that its schedule goes by, times ``factor``."""
-    for group in stage.optimizer.param_groups:
-        group["lr"] = group["lr"] * factor
-    if stage.schedule is not None:
-        stage.schedule.base_lrs = [rate * factor for rate in stage.schedule.base_lrs]
-
-
-@contextmanager
-def _complaining(what: str) -> Iterator[None]:
-    """A full disk does not end a run that still computes: it says so, and goes on."""
-    try:
-        yield
-    except OSError as error:
-        text = f"{what} could not be written ({error}); what was saved before is still there"
-        warnings.warn(text, stacklevel=3)
-        print(f"WARNING: {text}", file=sys.stderr, flush=True)
