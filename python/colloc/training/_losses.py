@@ -64,7 +64,13 @@ class Losses:
             self.balancer.training = before
 
     def __call__(self, step: Any) -> Found:
-        found: Found = self._call(step)
+        try:
+            found: Found = self._call(step)
+        except Exception as error:
+            if type(error).__name__ != "FailOnRecompileLimitHit":
+                raise
+            fail("compile", "as many points of a term at every step", "other numbers again and "
+                 "again", f"Each is compiled anew, and torch gives up ({error}).")  # fmt: skip
         return found
 
     def update(self, step: int) -> None:
@@ -90,9 +96,15 @@ def place(term: Term, points: Any, fixed: bool) -> None:
         term: whose points.
         points: a sample, or a tensor (N, d).
         fixed: into the memory of the points that it has, if their number is the same.
+
+    Raises:
+        TypeError, ValueError: they are no points, or of a kind that has no fixed memory.
     """
     if not fixed:
-        term.points = points
+        try:
+            term.points = points
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"sampler[{term.name!r}]: {error}") from error
         return
     old = term.points
     if isinstance(old, Points) and isinstance(points, Points) and _alike(old, points):

@@ -11,9 +11,9 @@ from typing import Any
 class Interrupt:
     """While active, the first SIGINT or SIGTERM sets ``requested``; the second one acts as usual.
 
-    ``with Interrupt() as interrupt: while not interrupt.requested: ...``. Of several at a
-    time all are asked, and they may end in any order. Outside the main thread, where Python has no signal handlers, it does
-    nothing.
+    ``with Interrupt() as interrupt: while not interrupt.requested: ...``. Of several at a time
+    all are asked, and they may end in any order. Outside the main thread, where Python has no
+    signal handlers, it does nothing.
     """
 
     def __init__(self) -> None:

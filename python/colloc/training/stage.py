@@ -111,8 +111,8 @@ class Stage:
         self.optimizer.load_state_dict(state["optimizer"])
         # torch gives numbers of its own (NAdam's product) the parameter's dtype: not the same bits.
         parameters = self.parameters()
-        for k, saved in state["optimizer"]["state"].items():
-            for name, value in saved.items():
+        for k, saved in state["optimizer"].get("state", {}).items():
+            for name, value in saved.items() if isinstance(k, int) else ():
                 if isinstance(value, torch.Tensor) and value.ndim == 0 < parameters[k].ndim:
                     mine = self.optimizer.state[parameters[k]]
                     mine[name] = value.to(mine[name].device, copy=True)
