@@ -20,13 +20,6 @@ from torch import Tensor, nn
 BAR = 0.03
 
 
-class StubTerm(cc.Term):
-    """A term whose loss takes no time to speak of, with a gradient for every parameter."""
-
-    def loss(self) -> Tensor:
-        return self.constant * 1.0
-
-
 class Stub(torch.autograd.Function):
     """A number with a gradient for each parameter that is there already."""
 

@@ -6,7 +6,8 @@
 
 Terms for the equation, the walls, the inlet, the outlet and the flux, soft walls; Adam, then
 L-BFGS on points that stay. See annular_ring_problem.py. ``--preset quick`` is for two cores and
-twenty minutes; ``full`` has the sizes of the source: 6 x 512 neurons, 4096 points, 200,000 steps.
+twenty minutes, in which it does not reach the accuracy that is wanted yet (u within 0.1: the soft
+walls leak); ``full`` has the sizes of the source: 6 x 512 neurons, 4096 points, 200,000 steps.
 
 ``--resume`` goes on from the last checkpoint in ``--output``, bit for bit. Ctrl-C writes one
 (exit code 130). Results: checkpoints, metrics.jsonl, metrics.json, curves, pictures of u, v, p,

@@ -10,8 +10,6 @@ from annular_ring_problem import END, OUTPUTS, Reference, geometry
 from colloc import training
 from torch import Tensor, nn
 
-NAMES = {"u": "u", "v": "v", "p": "p"}
-
 
 def on_grid(net: nn.Module, step: float = 0.02) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
     """Axes, which points of their grid are inside, and the fields there (NaN outside)."""
@@ -65,8 +63,8 @@ def _write_fields(path: Path, x: Tensor, y: Tensor, fields: dict[str, Tensor]) -
     figure, axes = _axes(3, 3.1)
     for ax, (name, field) in zip(axes, fields.items(), strict=True):
         shown = ax.pcolormesh(x, y, field.T, cmap="viridis", shading="nearest", rasterized=True)
-        figure.colorbar(shown, ax=ax, label=NAMES[name], shrink=0.9)
-        ax.set_title(f"network, {NAMES[name]}")
+        figure.colorbar(shown, ax=ax, label=name, shrink=0.9)
+        ax.set_title(f"network, {name}")
     _save(figure, path)
 
 
@@ -79,8 +77,8 @@ def _write_errors(path: Path, net: nn.Module, reference: Reference) -> None:
         error = (found[:, k] - reference.values[name][:, 0]).numpy()
         limit = float(np.quantile(np.abs(error), 0.995))
         shown = ax.scatter(x[:, 0], x[:, 1], c=error, s=5, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        figure.colorbar(shown, ax=ax, label=f"error of {NAMES[name]}", shrink=0.9, extend="both")
-        ax.set_title(f"network less reference, {NAMES[name]}")
+        figure.colorbar(shown, ax=ax, label=f"error of {name}", shrink=0.9, extend="both")
+        ax.set_title(f"network less reference, {name}")
     _save(figure, path)
 
 

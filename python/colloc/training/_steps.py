@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -231,5 +230,4 @@ class Steps:
         return int(at)
 
 
-Step = Callable[[Stage, int, "list[float]"], "Found | None"]
 assert FLAGS == 4  # not finite, asked to stop, out of time, seconds (of all processes together)
