@@ -7,6 +7,8 @@ error can be shown.
 
     python examples/helmholtz.py --output runs/demo                    all options: --help
     python examples/helmholtz.py --boundary hard --form first
+    python examples/helmholtz.py --output runs/demo --resume           go on after an interruption
+    torchrun --nproc-per-node 2 examples/helmholtz.py                  two processes
 
 ``--boundary soft``: u is the network, the walls enter as a penalty. ``hard``: u = phi N is exactly
 0 on the walls, whatever the weights. ``--form second``: lap u by the network's second derivatives.
@@ -17,30 +19,35 @@ div q + k^2 u - f and q - grad u. See helmholtz_problem.py.
 weights move with Adam and stay as they are for L-BFGS.
 
 Adam takes new points every step. What is left of the run after ``--adam`` of it is L-BFGS's, on
-points that stay. Options that are not given are those found best for the boundary and the form.
+points that stay. A step is one of the optimiser: one of L-BFGS is ten iterations. Options that are
+not given are those found best for the boundary and the form.
 
 The run ends after ``--steps`` or ``--seconds``, whichever comes first; the learning rate falls
 along with what is nearer its end, so that a slow machine finishes with a small one too. Results
 are written at the end, after Ctrl-C (exit code 130; a second Ctrl-C aborts), and after a loss that
-is not finite (exit code 1, with the last good network).
+is not finite (exit code 1, with the last good network): pictures, a file for ParaView,
+metrics.json, metrics.jsonl with a line for every look, and checkpoints.
+
+``--resume`` goes on from the last checkpoint in ``--output``: bit for bit the run that was never
+stopped, where its steps and not its seconds set the learning rate. Without it a run starts anew;
+the checkpoints of the one that was there before are kept in ``earlier``.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import math
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import colloc as cc
 import torch
 from colloc import training
-from common import check_device, command, facts, pick_device
-from helmholtz_problem import SCALE, exact, make_balancer, make_field, make_terms
+from common import facts, pick_device
+from helmholtz_config import Config
+from helmholtz_problem import SCALE, StagePoints, exact, make_balancer, make_field, make_terms
+from helmholtz_results import forget_after, put_back, set_aside, summary, write_results
 from torch import Tensor
 
 EXTRAS = {
@@ -50,109 +57,24 @@ EXTRAS = {
     "meshio": "writing VTK files",
 }
 
-BLOCK = 10  # iterations of L-BFGS between two looks at the clock
-
-#: What options are where they are not given, by boundary and form.
-DEFAULTS: dict[tuple[str, str], dict[str, float]] = {
-    ("soft", "second"): {"slope": 3.0, "points": 1024, "learning_rate": 3e-3, "adam": 1.0},
-    ("soft", "first"): {"slope": 3.0, "points": 512, "learning_rate": 1e-2, "adam": 0.3},
-    ("hard", "second"): {"slope": 3.0, "points": 512, "learning_rate": 5e-3, "adam": 0.4},
-    ("hard", "first"): {"slope": 3.0, "points": 512, "learning_rate": 1e-2, "adam": 0.3},
-}
-
-
-@dataclass(frozen=True)
-class Config:
-    """Solve the Helmholtz problem with a physics-informed network."""
-
-    output: Path = Path("runs/helmholtz")
-    """folder of the results"""
-    boundary: Literal["soft", "hard"] = "soft"
-    """how the walls enter: by a penalty, or exactly"""
-    form: Literal["second", "first"] = "second"
-    """order of the equation's derivatives; "first": the gradient is an output as well"""
-    steps: int = 5000
-    """steps of training at most"""
-    seconds: float = 150.0
-    """seconds of training at most"""
-    width: int = 64
-    """neurons in a hidden layer"""
-    depth: int = 3
-    """hidden layers"""
-    activation: Literal[
-        "tanh", "sin", "silu", "gelu", "gelu_tanh", "sigmoid", "softplus", "stan"
-    ] = "sin"
-    """activation function"""
-    adaptive: Literal["none", "global", "layer", "neuron"] = "layer"
-    """trainable slopes of the activation"""
-    slope: float | None = None
-    """first value of the slopes; larger ones start with finer detail"""
-    points: int | None = None
-    """interior points a step of Adam"""
-    fixed_points: int = 1024
-    """interior points of L-BFGS"""
-    boundary_points: int = 256
-    """boundary points a step"""
-    boundary_weight: float = 10.0
-    """weight of the walls' loss"""
-    balancer: Literal[
-        "sum",
-        "ntk",
-        "lr-annealing",
-        "gradient-norm",
-        "gradnorm",
-        "uncertainty",
-        "softadapt",
-        "relobralo",
-        "resnorm",
-    ] = "sum"
-    """rule for the weights of the losses; "sum": fixed ones"""
-    update_every: int = 10
-    """steps between two updates of the rule's weights"""
-    tensorboard: bool = False
-    """curves of losses, weights and error for TensorBoard as well"""
-    gradient_weight: float = 0.3
-    """of the loss of q - grad u, in the first-order form"""
-    adam: float | None = None
-    """share of the run before L-BFGS, up to 1"""
-    learning_rate: float | None = None
-    """largest learning rate of Adam"""
-    final_learning_rate: float = 1e-5
-    """learning rate at the end"""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: the GPU where there is one"""
-    dtype: Literal["float32", "float64"] = "float32"
-    """precision"""
-    seed: int = 0
-    """of the weights and of the points"""
-
-    def __post_init__(self) -> None:
-        for name, value in DEFAULTS[self.boundary, self.form].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        sizes = ("steps", "width", "depth", "points", "fixed_points", "boundary_points")
-        for name in (*sizes, "update_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}.")
-        weights = ("boundary_weight", "gradient_weight")
-        for name in ("seconds", "slope", *weights, "adam", "learning_rate", "final_learning_rate"):
-            value = getattr(self, name)
-            if not value > 0 or (math.isinf(value) and name != "seconds"):
-                raise ValueError(f"{name}: expected a number > 0, got {value}.")
-        if self.adam > 1:
-            raise ValueError(f"adam: expected at most 1, got {self.adam}.")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed: expected 0 to 2^63 - 1, got {self.seed}.")
-        check_device(self.device)
+ITERATIONS = 10  # of L-BFGS in a step, between two looks at the clock
 
 
 class Training:
-    """The network, its terms, the training loop, and the comparison with the exact u."""
+    """The network, its terms, the trainer, and the comparison with the exact u.
 
-    def __init__(self, config: Config) -> None:
-        torch.manual_seed(config.seed)
-        self.config = config
+    Args:
+        config: the options.
+        output: folder of checkpoints and metrics; None: nothing is written.
+        show: whether to show progress.
+    """
+
+    def __init__(self, config: Config, output: Path | None = None, show: bool = False) -> None:
+        self.config, self.output = config, output
+        self.trainer: Any = None  # its parts ask it for the stage and the seconds
         device = pick_device(config.device)
+        training.start_processes(device)
+        torch.manual_seed(config.seed)
         self.where: dict[str, Any] = {"device": device, "dtype": getattr(torch, config.dtype)}
         self.square = cc.geometry.Rectangle((-1, -1), (1, 1))
         outputs = 3 if config.form == "first" else 1
@@ -166,126 +88,143 @@ class Training:
             slope=1.0 if config.adaptive == "none" else config.slope,
             **self.where,
         )
-        self.lbfgs: torch.optim.LBFGS | None = None
-
         form = (config.boundary, config.form)
         self.field = make_field(self.net, *form)
-        self.start = self.wall_start = 0
-        self.terms = make_terms(self.field, *self.next_points(), *form, config.gradient_weight)
+        samplers = self.make_samplers()
+        first = (samplers["interior"](0), samplers["walls"](0))
+        self.terms = make_terms(self.field, *first, *form, config.gradient_weight)
         # The residual is 17 pi^2 times as large as u; fixed weights bring both to one scale.
         fixed = {"interior": outputs / SCALE, "walls": config.boundary_weight}
+        names = [term.name for term in self.terms]
         self.balancer = make_balancer(
             config.balancer,
             self.net,
-            {term.name: fixed[term.name] for term in self.terms},
+            {name: fixed[name] for name in names},
             config.update_every,
             config.seed,
-        )
-        self.balancer.to(device)
-        trained = [*self.net.parameters(), *self.balancer.parameters()]
-        self.optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
+        ).to(device)
 
         axis = torch.linspace(-1, 1, 201, dtype=torch.float64)
         self.axes = (axis, axis)
         self.grid = torch.cartesian_prod(axis, axis)
         self.exact = exact(self.grid)
-        self.steps, self.seconds = 0, 0.0
-        self.interrupted = False
-        self.failure: str | None = None
-        self.history: list[dict[str, float]] = []
-        self.good = self.state()
 
-    def next_points(self, count: int = 0) -> tuple[cc.geometry.Points, cc.geometry.Points]:
-        """The next stretch of the scrambled Halton sequence, inside and on the walls."""
-        c = self.config
-        inside = self.square.sample(count or c.points, self.start, seed=c.seed, **self.where)
-        wall = self.square.boundary.sample(
-            c.boundary_points, self.wall_start, seed=c.seed, **self.where
+        self.moved = output is not None and not config.resume and set_aside(output)
+        every = max(1, min(100, config.steps // 20))
+        self.trainer = training.Trainer(
+            self.terms,
+            self.net,
+            self.make_stages(),
+            {name: samplers[name] for name in names},
+            self.balancer,
+            evaluate=lambda: {"relative_l2": self.error()},
+            log_every=every,
+            save_every=every,
+            seconds=None if math.isinf(config.seconds) else config.seconds,
+            output=output,
+            resume=config.resume and output is not None,
+            tensorboard=config.tensorboard and output is not None,
+            config=config.saved(),
+            progress=show,
         )
-        self.start, self.wall_start = inside.next_start, wall.next_start
-        return inside, wall
+        self.failure: str | None = None
+        self.steps = 0
+        self.good: tuple[int, dict[str, Any]] | None = None
 
-    def learning_rate(self, fraction: float) -> float:
-        """A linear warm-up of 100 steps, then a half cosine down to the final rate."""
-        high, low = self.config.learning_rate, self.config.final_learning_rate
-        cosine = 0.5 * (1 + math.cos(math.pi * fraction))
-        return min(1.0, (self.steps + 1) / 100) * (low + (high - low) * cosine)
+    # ---- the trainer's parts ---------------------------------------------------------------------
 
-    def total(self) -> tuple[Tensor, dict[str, float]]:
-        """The loss; it and its terms as numbers, or `problem` where they are not finite."""
-        losses = {term.name: term.loss() for term in self.terms}
-        total = self.balancer(losses, self.steps, terms=self.terms)
-        values = {name: loss.item() for name, loss in losses.items()} | {"loss": total.item()}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            name = "total" if bad[0] == "loss" else bad[0]
-            self.failure = f"the {name} loss is {values[bad[0]]} at step {self.steps + 1}"
-        return total, values
+    def make_samplers(self) -> dict[str, StagePoints]:
+        """Scrambled Halton sequences inside and on the walls."""
+        c = self.config
+        halton, options = cc.sampling.Halton, {"seed": c.seed, **self.where}
+        inside = [halton(self.square, n, **options) for n in (c.points, c.fixed_points)]
+        wall = halton(self.square.boundary, c.boundary_points, **options)
+        return {
+            "interior": StagePoints(self.stage, inside),
+            "walls": StagePoints(self.stage, [wall, wall]),
+        }
 
-    def step(self, fraction: float) -> dict[str, float]:
-        """A step of Adam on new points or a block of L-BFGS's iterations; the losses before."""
-        if fraction >= self.config.adam:
-            return self.block()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(fraction / self.config.adam)
-        for term, points in zip(self.terms, self.next_points(), strict=False):
-            term.points = points
-        total, values = self.total()
-        if self.failure is None:
-            self.optimizer.zero_grad()
-            total.backward()
-            self.optimizer.step()
-            self.steps += 1
-        return values
+    def stage(self) -> int:
+        """0 for Adam, 1 for L-BFGS."""
+        return 0 if self.trainer is None else self.trainer.state.stage
 
-    def block(self) -> dict[str, float]:
-        """Ten iterations of L-BFGS, or as many as are left."""
-        count = min(BLOCK, self.config.steps - self.steps)
-        if self.lbfgs is None:
-            self.balancer.eval()  # a line search needs weights that stay
-            new = self.next_points(self.config.fixed_points)
-            for term, points in zip(self.terms, new, strict=False):
-                term.points = points
-            self.lbfgs = torch.optim.LBFGS(
+    def make_stages(self) -> list[training.Stage]:
+        """Adam with a falling rate, then L-BFGS on points that stay."""
+        c = self.config
+        trained = [*self.net.parameters(), *self.balancer.parameters()]
+        self.optimizer = torch.optim.Adam(trained, lr=c.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: self.learning_rate(step) / c.learning_rate
+        )
+        stages = [training.Stage(self.optimizer, c.adam_steps, schedule, until=c.adam)]
+        if c.adam_steps < c.steps:
+            lbfgs = torch.optim.LBFGS(
                 self.net.parameters(),
-                max_iter=BLOCK,
-                max_eval=2 * BLOCK,
+                max_iter=ITERATIONS,
+                max_eval=2 * ITERATIONS,
                 tolerance_grad=0.0,
                 tolerance_change=0.0,
                 line_search_fn="strong_wolfe",
             )
-        seen: list[dict[str, float]] = []
+            stages.append(training.Stage(lbfgs, c.steps - c.adam_steps))
+        return stages
 
-        def closure() -> Tensor:
-            self.optimizer.zero_grad()
-            total, values = self.total()
-            if self.failure is None:
-                total.backward()
-            seen.append(values)
-            return total.detach()
+    def learning_rate(self, step: int) -> float:
+        """Adam's, after so many steps and what seconds have passed."""
+        c = self.config
+        fraction = max(step / c.steps, self.seconds / c.seconds)
+        return c.rate(step, fraction / c.adam)
 
-        self.lbfgs.param_groups[0]["max_iter"] = count
-        self.lbfgs.step(closure)
-        self.steps += count
-        return seen[0]
+    # ---- the run ---------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
-        """A copy of all that belongs to one step, as the checkpoint holds it. What L-BFGS knows of
-        earlier steps is left out: it starts anew."""
-        return copy.deepcopy(
-            {
-                "net": self.net.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "balancer": self.balancer.state_dict(),
-                "steps": self.steps,
-                "next_start": {"interior": self.start, "walls": self.wall_start},
-            }
-        )
+    @property
+    def seconds(self) -> float:
+        """Spent in training."""
+        return 0.0 if self.trainer is None else self.trainer.state.seconds
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or SIGTERM ended the run."""
+        return self.trainer.interrupted
+
+    def run(self) -> None:
+        """Train until the steps or seconds are used up, a loss is not finite, or Ctrl-C."""
+        trainer = self.trainer
+        if trainer.state.step > 0:  # resumed
+            self.remember(trainer.state.step, self.error())
+        try:
+            for state in trainer:
+                if state.step % trainer.evaluate_every == 0:
+                    self.remember(state.step, state.errors["relative_l2"])
+        except training.NonFiniteError as error:
+            self.failure = str(error).split(". ", maxsplit=1)[0]
+        self.steps = trainer.state.step
+        if self.steps > 0 and math.isfinite(self.error()):
+            return
+        if self.failure is None:
+            self.failure = f"step {self.steps}: the network is not finite"
+        self.steps = 0
+        if self.good is not None:
+            self.steps, state = self.good
+            self.net.load_state_dict(state)
+            if self.output is not None and trainer.processes.first:
+                forget_after(self.output, self.steps)
+
+    def remember(self, step: int, error: float) -> None:
+        """Keep the network, where all is well."""
+        if math.isfinite(error):
+            self.good = step, copy.deepcopy(self.net.state_dict())
+
+    # ---- what was found --------------------------------------------------------------------------
 
     @torch.no_grad()
     def prediction(self) -> Tensor:
         """u on the grid, (201 * 201, 1)."""
         return self.field(self.grid.to(**self.where))[:, :1].cpu().double()
+
+    def error(self) -> float:
+        """The relative L2 error on the grid."""
+        return training.relative_l2(self.prediction(), self.exact)
 
     @torch.no_grad()
     def boundary_error(self, count: int = 2000) -> float:
@@ -294,44 +233,6 @@ class Training:
             count, method="uniform", seed=self.config.seed, **self.where
         )
         return self.field(wall.x)[:, 0].abs().max().item()
-
-    def look(self, values: dict[str, float]) -> float:
-        """Measure the error, keep the history and, where all is well, the network."""
-        error = training.relative_l2(self.prediction(), self.exact)
-        if not math.isfinite(error):
-            self.failure = f"the network is not finite at step {self.steps}"
-            return error
-        weights = {f"weight of {name}": w for name, w in self.balancer.weights.items()}
-        row = {"step": self.steps, "seconds": self.seconds, **values, "relative_l2": error}
-        self.history.append(row | weights)
-        self.good = self.state()
-        return error
-
-    def run(self, progress: training.Progress | None = None) -> None:
-        """Train until the steps or seconds are used up, a loss is not finite, or Ctrl-C."""
-        config, begin = self.config, time.perf_counter()
-        every = max(1, min(100, config.steps // 20))
-        with training.Interrupt() as interrupt:
-            while self.failure is None and not self.interrupted:
-                fraction = max(self.steps / config.steps, self.seconds / config.seconds)
-                if fraction >= 1:
-                    break
-                before = self.steps // every
-                values = self.step(fraction)
-                shown = {"loss": values["loss"]}
-                if self.failure is None and (self.steps == 1 or self.steps // every > before):
-                    shown["error"] = self.look(values)
-                self.seconds = time.perf_counter() - begin
-                if progress is not None:
-                    fraction = max(self.steps / config.steps, self.seconds / config.seconds)
-                    progress.update(fraction, self.steps, **shown)
-                self.interrupted = interrupt.requested
-        if self.failure is None and (not self.history or self.history[-1]["step"] < self.steps):
-            self.look(values)
-        if self.failure is not None:
-            self.net.load_state_dict(self.good["net"])
-            self.optimizer.load_state_dict(self.good["optimizer"])
-            self.steps = self.good["steps"]
 
     def metrics(self) -> dict[str, Any]:
         """The errors on the grid, and what they depend on."""
@@ -343,88 +244,72 @@ class Training:
             "boundary_error": self.boundary_error(),
             "seconds": self.seconds,
             "steps": self.steps,
+            "processes": self.trainer.processes.count,
             "interrupted": self.interrupted,
             "problem": self.failure,
             **facts(self.config, self.where),
         }
 
-    def write(self, folder: Path) -> dict[str, Any]:
-        """All results, every file whole or not there; the metrics last."""
-        metrics = self.metrics()
-        shape = (len(self.axes[0]), len(self.axes[1]))
-        found, truth = self.prediction().reshape(shape), self.exact.reshape(shape)
-        training.save_checkpoint(
-            folder / "checkpoint.pt",
-            {
-                **(self.state() if self.failure is None else self.good),
-                "config": metrics["config"],
-                "versions": metrics["versions"],
-            },
-        )
-        training.write_grid(
-            folder / "solution.vtu",
-            self.axes,
-            {"exact": truth, "network": found, "error": found - truth},
-        )
-        training.plot_solution(
-            folder / "solution.png",
-            self.axes,
-            truth,
-            found,
-            title=f"Helmholtz, {self.config.boundary} walls, {self.config.form}-order form, "
-            f"{self.steps} steps, {self.seconds:.0f} s: "
-            f"relative L2 error {metrics['relative_l2']:.3g}",
-        )
-        labels = {"loss": "total, weighted"} | {term.name: term.name for term in self.terms}
-        training.plot_history(
-            folder / "loss.png",
-            [row["step"] for row in self.history],
-            {label: [row[name] for row in self.history] for name, label in labels.items()},
-            errors={"relative L2": [row["relative_l2"] for row in self.history]},
-            weights=self.weight_curves(),
-        )
-        if self.config.tensorboard:
-            self.write_tensorboard(folder / "tensorboard")
-        training.write_text(
-            folder / "history.json", json.dumps(self.history, indent=1, allow_nan=False) + "\n"
-        )
-        training.write_text(
-            folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n"
-        )
-        return metrics
 
-    def weight_curves(self) -> dict[str, list[float]]:
-        """The weights of the terms over the run, where a rule moves them."""
-        if self.config.balancer == "sum":
-            return {}
-        names = [term.name for term in self.terms]
-        return {name: [row[f"weight of {name}"] for row in self.history] for name in names}
+def train(run: Training, folder: Path) -> int:
+    """Train and write the results; the exit code."""
+    first = run.trainer.processes.first
+    run.run()
+    if not first:  # it has nothing to write
+        return _code(run)
+    said = f"helmholtz: stopped because of {run.failure}"
+    advice = "Try a smaller --learning-rate or --slope."
+    if run.steps == 0:
+        if not run.config.resume:
+            put_back(folder, run.moved)
+        print(f"{said}; there is nothing to write. {advice}", file=sys.stderr)
+        return 1
+    metrics = write_results(run, folder)
+    print(f"{summary(metrics)}; results are in {folder}")
+    if run.failure is not None:
+        print(f"{said}; the results are the last good network's. {advice}", file=sys.stderr)
+    return _code(run)
 
-    def write_tensorboard(self, folder: Path) -> None:
-        """The curves of the pictures as scalars."""
-        names = [term.name for term in self.terms]
-        with training.TensorBoard(folder) as board:
-            for row in self.history:
-                board.log(
-                    int(row["step"]),
-                    loss={name: row[name] for name in (*names, "loss")},
-                    weight={name: row[f"weight of {name}"] for name in names},
-                    error={"relative_l2": row["relative_l2"]},
-                )
 
-    def summary(self, metrics: dict[str, Any]) -> str:
-        """The metrics in a sentence."""
-        return (
-            f"relative L2 error {metrics['relative_l2']:.4f}, largest error "
-            f"{metrics['max_error']:.4f}, on the walls {metrics['boundary_error']:.2g}; "
-            f"{metrics['steps']} steps in {metrics['seconds']:.1f} s"
-        )
+def _code(run: Training) -> int:
+    return 1 if run.failure is not None else 130 if run.interrupted else 0
 
 
 def main() -> int:
-    """The command; its exit code."""
-    advice = "Try a smaller --learning-rate or --slope."
-    return command("helmholtz", Config, Training, EXTRAS, advice)
+    """The command. The exit code: 0; 1 where training failed or results could not be written; 2
+    for wrong options; 130 after Ctrl-C."""
+    try:
+        for module, purpose in EXTRAS.items():
+            training.require(module, purpose)
+        import tyro
+
+        config = tyro.cli(Config)
+        if config.tensorboard:
+            training.require("tensorboard", "--tensorboard", "tensorboard")
+        folder = training.output_folder(config.output, space=50_000_000)
+        run = Training(config, folder, show=True)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"helmholtz: {error}", file=sys.stderr)
+        return 2
+    count = run.trainer.processes.count
+    if run.trainer.processes.first:
+        processes = f"{count} processes with " if count > 1 else ""
+        print(
+            f"training on {run.where['device']}, {processes}{torch.get_num_threads()} threads; "
+            f"results: {folder}",
+            flush=True,
+        )
+    try:
+        return train(run, folder)
+    except OSError as error:
+        print(f"helmholtz: could not write all results to {folder}: {error}", file=sys.stderr)
+        return 1
+    except (training.ProcessError, ValueError) as error:  # another run has taken the folder
+        print(f"helmholtz: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"helmholtz: aborted; {folder} may lack results of this run", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import colloc as cc
 import torch
@@ -87,6 +88,32 @@ def make_equation(form: str, gradient_weight: float) -> Callable[[Jet, Tensor], 
         return equation(u, x) * x.new_tensor([[1.0, ratio, ratio]])
 
     return residual
+
+
+class StagePoints:
+    """Points of the stage that a trainer is in: Adam's, new at every step, or L-BFGS's.
+
+    Args:
+        stage: tells its number.
+        samplers: one a stage.
+    """
+
+    def __init__(self, stage: Callable[[], int], samplers: list[cc.sampling.Halton]) -> None:
+        self.stage, self.samplers = stage, samplers
+
+    def __call__(self, step: int) -> cc.geometry.Points:
+        return self.samplers[self.stage()](step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of each sampler: a checkpoint of others is refused."""
+        return {str(k): sampler.state_dict() for k, sampler in enumerate(self.samplers)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        try:
+            for k, sampler in enumerate(self.samplers):
+                sampler.load_state_dict(state[str(k)])
+        except ValueError as error:
+            raise ValueError(f"resume: expected the checkpoint's points: {error}") from error
 
 
 def make_terms(

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
             {"plot": _plot, "compare": _compare, "evaluate": _evaluate}[arguments.command](
                 arguments
             )
-        except (OSError, ValueError, TypeError, ImportError) as error:
+        except (OSError, ValueError, TypeError, ImportError, OverflowError) as error:
             print(f"colloc {arguments.command}: {error}", file=sys.stderr)
             return 2
     return 0

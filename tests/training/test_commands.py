@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from colloc import cli, training
+from colloc.training import curves
 from training import problems
 
 
@@ -18,7 +19,7 @@ def run_folder(path, rows):
 
 
 def row(step, loss=0.5, **more):
-    found = {"step": step, "seconds": 0.1 * step, "learning_rate": 1e-3, "loss": loss}
+    found = {"step": step, "seconds": 0.1 * min(step, 99), "learning_rate": 1e-3, "loss": loss}
     return found | {"losses": {"a": loss}, "weights": {"a": 1.0}, "errors": {}} | more
 
 
@@ -56,18 +57,56 @@ def test_plot_and_compare_a_trainers_folder(tmp_path, capsys):
         [row(1), row(2, None), row(3)],
         [row(1, 0.0), row(2, -1.0), row(3, 2.0)],
         [row(1, 0.0), row(2, 0.0)],
+        [row(1, 1e308), row(2, 0.1), row(3, -1e308)],
+        [row(1, 1.7e308), row(2, 5e-324), row(10**400), row(4, 10**400)],
+        [row(1, losses={f"t{k}": 10.0**-k for k in range(60)})],
     ],
-    ids=["one row", "null", "negative", "zero"],
+    ids=["one row", "null", "negative", "zero", "huge", "beyond floats", "many terms"],
 )
-def test_odd_runs_are_drawn(tmp_path, rows, recwarn):
+def test_odd_runs_are_drawn(tmp_path, rows, recwarn, capsys):
     pytest.importorskip("matplotlib")
     folder = run_folder(tmp_path / "_run$", rows)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # still being written
     assert cli.main(["plot", str(folder)]) == 0
     assert (folder / "curves.png").exists()
-    assert not [str(one.message) for one in recwarn if "Glyph" in str(one.message)]
+    said = [str(one.message) for one in recwarn] + [capsys.readouterr().err]
+    assert not [one for one in said for bad in ("Glyph", "overflow", "layout") if bad in one], said
     assert training.read_run(folder).step[-1] == rows[-1]["step"]
+
+
+def test_values_at_the_edge_of_floats_are_seen(tmp_path):
+    figure = pytest.importorskip("matplotlib.figure")
+    panel = figure.Figure().subplots()
+    for values in ([1e308, 0.1, 1.0], [1e308, 0.1, -1e308], [5e-324, 1e308, 2.0]):
+        panel.clear()
+        curves._curve(panel, [1, 2, 3], values, "", curves._style(0))
+        curves._finish(panel, "step", "loss", [values], legend=False)
+        low, high = panel.get_ylim()
+        assert low < min(panel.lines[0].get_ydata()) and max(panel.lines[0].get_ydata()) < high
+        assert "(cut at 1e+200)" in panel.get_ylabel()
+    panel.clear()
+    curves._curve(panel, [1, 2], [2.0, 1e-3], "", curves._style(0))
+    assert panel.lines[0].get_ydata().tolist() == [2.0, 1e-3]
+
+
+def test_runs_of_different_terms_are_compared(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    runs = [
+        run_folder(tmp_path / "one", [row(1), row(2, errors={"l2": 0.5})]),
+        run_folder(tmp_path / "two", [row(1, losses={"b": 1.0, "c": None}, errors={"max": 2.0})]),
+        run_folder(tmp_path / "three", [row(1, None, losses={}, weights=None, errors=[1])]),
+    ]
+    file = runs[0] / "metrics.jsonl"
+    text = file.read_text()
+    file.write_text(text[:40] + "\n" + text)  # of two writers, or a disk that was full
+    picture = tmp_path / "both.png"
+    assert cli.main(["compare", *map(str, runs), "--output", str(picture)]) == 0
+    said = capsys.readouterr()
+    assert "line 1 is no JSON and is left out" in said.err and said.err.count("\n") == 1
+    lines = [line.split() for line in said.out.splitlines()]
+    assert lines[1][-3:] == ["0.5", "(l2)", "2"] and lines[2][-3:] == ["2", "(max)", "1"]
+    assert "not finite" in said.out and picture.stat().st_size > 10_000
 
 
 def test_errors_of_plot_are_one_line(tmp_path, capsys):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 
 import colloc as cc
 import pytest
 import torch
-from colloc.training import ProcessError, Processes
+from colloc.training import ProcessError, Processes, RunFolder
+from colloc.training.folder_lock import FolderLock
 from training.problems import SQUARE, network, stages, terms
 from training.problems import trainer as make
 
@@ -17,6 +20,10 @@ pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="this torch has no distributed package"
 )
 STEPS = 20
+
+
+def steps_of(folder):
+    return [step for step, _ in RunFolder(folder).checkpoints()]
 
 
 def run(folder=None, resume=False, at=None, rule="ReLoBRaLo"):
@@ -56,6 +63,7 @@ def work(rank, folder):
         )  # fmt: skip
     except ValueError as error:
         found["refused"] = str(error)
+    found |= ends(rank, folder)
     torch.save(found, f"{folder}/{rank}.pt")
     # One goes, the other one notices.
     if rank == 1:
@@ -67,6 +75,33 @@ def work(rank, folder):
         said = str(error)
     torch.save(said, f"{folder}/said.pt")
     os._exit(0)  # destroying a group whose other process is gone can wait for it
+
+
+def ends(rank, folder):
+    """A request of one process, a folder in use, and a process that leaves the loop alone."""
+    trainer = make("Sum", output=f"{folder}/stopped")
+    for state in trainer:
+        if rank == 1 and state.step == 3:
+            trainer.stop()
+    found = {"stopped": [state.step, state.ended]}
+    path = Path(folder, "stopped", "checkpoints", "run.lock")
+    with FolderLock(path, folder) if rank == 0 else nullcontext():
+        try:
+            make("Sum", output=f"{folder}/stopped", resume=True)
+        except ValueError as error:
+            found["in use"] = str(error)
+    group = torch.distributed.new_group(timeout=timedelta(seconds=2))
+    trainer = make("Sum", output=f"{folder}/alone", process_group=group)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            for state in trainer:
+                if rank == 1 and state.step == 5:
+                    break
+            found["alone"] = [str(one.message) for one in caught]
+        except ProcessError as error:
+            found["alone"] = [str(error)]
+    return found
 
 
 def test_two_processes(tmp_path):
@@ -90,15 +125,36 @@ def test_two_processes(tmp_path):
             pairs = zip(resumed["parameters"], whole["parameters"], strict=True)
             assert all(torch.equal(p, q) for p, q in pairs)
     assert "rank=0, world_size=1" in found[0]["refused"]
+    assert [one["stopped"] for one in found] == [[4, "stopped"]] * 2
+    assert steps_of(tmp_path / "stopped") == [4]
+    assert all("expected a folder that no other run uses" in one["in use"] for one in found)
+    for one in found:
+        assert len(one["alone"]) == 1 and "does not answer" in one["alone"][0]
+        assert "use trainer.stop() there" in one["alone"][0]
+    assert "the checkpoint could not be written" in found[1]["alone"][0]
+    assert steps_of(tmp_path / "alone") == [4]
     said = torch.load(tmp_path / "said.pt", weights_only=True)
     assert "another process of the run has ended" in said and "resume=True" in said
+
+
+def test_errors_in_exchanges_of_others_are_named():
+    processes = Processes()
+    processes.count = 2  # as if
+    with (
+        pytest.raises(ProcessError, match=r"Connection closed.*trainer\.stop"),
+        processes.watched(),
+    ):
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+    with pytest.raises(ProcessError, match="unhandled"), processes.watched():
+        raise torch.distributed.DistBackendError("unhandled system error")
+    with pytest.raises(RuntimeError, match=r"^shape$"), processes.watched():
+        raise RuntimeError("shape")
 
 
 def test_a_checkpoint_of_more_processes(tmp_path):
     trainer = make(output=tmp_path, steps=4)
     trainer.run()
     trainer.processes.count = 3  # as if
-    trainer._writes = True
     trainer.processes.gather = lambda value: [value] * 3
     trainer.save()
     with pytest.warns(UserWarning, match="of 3 processes, this run has 1"):

@@ -139,9 +139,9 @@ def test_an_interrupt_ends_it_after_a_step(tmp_path):
     assert trainer.folder.checkpoints()[0][0] == 4
 
 
-def spoiled(at, kind):
+def spoiled(at, kind, folder):
     """A trainer whose walls, or whose gradient, are NaN at a step."""
-    trainer = make("Sum", steps=20)
+    trainer = make("Sum", steps=20, output=folder)
     wall, step = trainer.terms[1], iter(range(100))
     factor = torch.tensor(math.nan, dtype=F64)
 
@@ -165,8 +165,7 @@ def spoiled(at, kind):
 
 @pytest.mark.parametrize("kind", ["loss", "gradient"])
 def test_what_is_not_finite_stops_it_before_the_step(kind, tmp_path):
-    trainer = spoiled(6, kind)
-    trainer.folder = cc.training.RunFolder(tmp_path)
+    trainer = spoiled(6, kind, tmp_path)
     trainer._writes = True
     match = "loss of term 'walls', nan" if kind == "loss" else "norm of the gradients, nan"
     with pytest.raises(NonFiniteError, match=f"step 7: not finite: {match}"):

@@ -7,6 +7,7 @@ progress bar need the extra ``colloc[examples]``.
 
 from colloc.training import schedules
 from colloc.training._extras import require
+from colloc.training._nonfinite import NonFiniteError
 from colloc.training._state import State
 from colloc.training.atomic import atomic_path, output_folder, write_text
 from colloc.training.checkpoint import load_checkpoint, save_checkpoint
@@ -23,7 +24,7 @@ from colloc.training.progress import Progress
 from colloc.training.run_folder import RunFolder, read_metrics
 from colloc.training.stage import Stage
 from colloc.training.tensorboard import TensorBoard
-from colloc.training.trainer import NonFiniteError, Trainer
+from colloc.training.trainer import Trainer
 from colloc.training.vtk import write_grid, write_points
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,12 +28,19 @@ class Losses:
         balancer: turns named losses into one.
         precision: in which the terms are computed.
         compiled: whether by torch.compile(fullgraph=True), with points at fixed addresses.
+        rules: by names of terms what is called in place of ``term.loss()``.
     """
 
     def __init__(
-        self, terms: Sequence[Term], balancer: nn.Module, precision: Precision, compiled: bool
+        self,
+        terms: Sequence[Term],
+        balancer: nn.Module,
+        precision: Precision,
+        compiled: bool,
+        rules: Mapping[str, nn.Module],
     ) -> None:
         self.terms, self.balancer, self.precision = list(terms), balancer, precision
+        self.rules = dict(rules)
         self.by_gradients = isinstance(balancer, GradientRule)
         self._moves_outside = isinstance(balancer, CountedRule)
         self.compiled = compiled
@@ -44,7 +51,7 @@ class Losses:
     def plainly(self, step: Any) -> Found:
         """Without torch.compile."""
         with self.precision.context():
-            losses = {term.name: term.loss() for term in self.terms}
+            losses = self._of_terms()
         # A rule that looks at gradients must see them as they are scaled for float16.
         scaler = self.precision.scaler
         if scaler is not None and self.by_gradients:
@@ -52,6 +59,18 @@ class Losses:
             return losses, self.balancer(scaled, step, terms=self.terms)
         total = self.balancer(losses, step, terms=self.terms)
         return losses, total if scaler is None else scaler.scale(total)
+
+    def _of_terms(self) -> dict[str, Tensor]:
+        rules = self.rules
+        return {
+            term.name: rules[term.name](term) if term.name in rules else term.loss()
+            for term in self.terms
+        }
+
+    def train(self, moving: bool) -> None:
+        """Whether weights of losses and of points move with the steps."""
+        for module in (self.balancer, *self.rules.values()):
+            module.train(moving)
 
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:
@@ -81,8 +100,13 @@ class Losses:
         every = int(getattr(self.balancer, "update_every", 1))
         if step % every and int(getattr(self.balancer, "updates", 1)):
             return
+        moving = [rule for rule in self.rules.values() if rule.training]
+        for rule in moving:  # with the step that follows
+            rule.eval()
         with self.precision.context():
-            losses = {term.name: term.loss() for term in self.terms}
+            losses = self._of_terms()
+        for rule in moving:
+            rule.train()
         scaler = self.precision.scaler
         if scaler is not None and self.by_gradients:
             losses = {name: scaler.scale(loss) for name, loss in losses.items()}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from colloc import _C
 from colloc._checks import fail
+from colloc.balancing.rows import PointRule
 from colloc.training.checkpoint import serialised
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ class State:
     """What a loop over a trainer sees; one object, changed from step to step.
 
     ``losses`` and ``total`` are the last step's, as tensors: reading a number from them waits for
-    a GPU. In several processes they are this one's; their means are in ``metrics.jsonl``.
+    a GPU. In several processes they are of this one's points alone, and differ from process to
+    process (``total`` of an L-BFGS stage is the mean); ``trainer.processes.average(state.total)``
+    is the mean, where all processes call it, and so are the numbers in ``metrics.jsonl``. A
+    process that leaves the loop by them leaves the others waiting: ``trainer.stop()`` ends the
+    run in all.
     """
 
     def __init__(self, balancer: nn.Module) -> None:
@@ -47,6 +52,10 @@ class State:
         """Spent in training, those of the runs that were resumed counted in."""
         self.learning_rate: float | Tensor = 0.0
         """Of the last step."""
+        self.ended = ""
+        """Why the run is over, or why an earlier one was that it resumes: "steps", "target",
+        "seconds" (the limit of time), "interrupted" (SIGINT, SIGTERM), "stopped"
+        (``trainer.stop()``), "not finite"; "" while it goes on, and after a loop was left."""
         self._balancer = balancer
 
     @property
@@ -99,7 +108,8 @@ def modules_of(trainer: Trainer) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     known = _tensors_of(trainer.net) | _tensors_of(trainer.balancer)
     found: dict[str, tuple[nn.Module, dict[str, Any]]] = {}
     for term in trainer.terms:
-        for part, module in vars(term).items():
+        rule = trainer.point_rules.get(term.name)
+        for part, module in (*vars(term).items(), ("point_rule", rule)):
             if not isinstance(module, nn.Module) or id(module) in seen:
                 continue
             seen.add(id(module))
@@ -118,6 +128,16 @@ def parameters_of(trainer: Trainer) -> list[Tensor]:
     for module, _ in modules_of(trainer).values():
         known |= _tensors_of(module)
     return [p for p in trainer._steps.parameters if id(p) not in known]
+
+
+def points_of(trainer: Trainer) -> dict[str, Tensor]:
+    """Points that have a weight each, by the names of their terms."""
+    rules = trainer.point_rules
+    return {
+        term.name: term.x.detach()
+        for term in trainer.terms
+        if isinstance(rules.get(term.name), PointRule)
+    }
 
 
 def _tensors_of(module: nn.Module) -> set[int]:
@@ -148,12 +168,14 @@ def collect(trainer: Trainer) -> dict[str, Any]:
         "seconds": state.seconds,
         "stage": [state.stage, state.stage_start],
         "errors": dict(state.errors),
+        "ended": state.ended,
         "rollbacks": trainer.rollbacks,
         "net": trainer.net.state_dict(),
         "stages": [stage.state_dict() for stage in trainer.stages],
         "balancer": trainer.balancer.state_dict(),
         "modules": {name: mine for name, (_, mine) in modules_of(trainer).items()},
         "parameters": [p.detach() for p in parameters_of(trainer)],
+        "points": points_of(trainer),
         "scaler": trainer.precision.state_dict(),
         "samplers": samplers,
         "terms": [term.name for term in trainer.terms],
@@ -192,6 +214,11 @@ def restore(trainer: Trainer, found: dict[str, Any]) -> None:
     if shapes[0] != shapes[1] and "parameters" in found:
         wanted = f"one with the checkpoint's parameters beside the network, {shapes[1]}"
         fail("optimizer", wanted, f"shapes {shapes[0]}")
+    for name, x in points_of(trainer).items():
+        theirs = found.get("points", {}).get(name, x).to(x)
+        if theirs.shape != x.shape or not torch.allclose(theirs, x, rtol=1e-5, atol=1e-6):
+            wanted = f"the checkpoint's points in term {name!r}, as each has a weight"
+            fail("problem", wanted, "others", "Seed them: torch.manual_seed, or a sampler's seed.")
     try:
         trainer.net.load_state_dict(found["net"])
     except RuntimeError as error:
@@ -215,6 +242,7 @@ def restore(trainer: Trainer, found: dict[str, Any]) -> None:
     trainer.state.seconds = trainer._own_seconds = found["seconds"]
     trainer.state.stage, trainer.state.stage_start = found["stage"]
     trainer.state.errors = dict(found["errors"])
+    trainer.state.ended = str(found.get("ended", ""))
     if found["processes"] == trainer.processes.count:
         set_random_state(found["random"][trainer.processes.rank])
     else:

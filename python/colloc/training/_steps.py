@@ -230,4 +230,5 @@ class Steps:
         return int(at)
 
 
-assert FLAGS == 4  # not finite, asked to stop, out of time, seconds (of all processes together)
+# Not finite, interrupted, asked to stop, out of time, seconds (of all processes together).
+assert FLAGS == 5

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from colloc._checks import describe, fail, fail_type
+from colloc.balancing.rows import PointRule
 from colloc.pde import Term
 from colloc.training._losses import check_optimizer
 from colloc.training.precision import Precision
@@ -77,17 +78,44 @@ def check_samplers(sampler: Any, terms: Sequence[Term]) -> Samplers:
     return dict(sampler)
 
 
-def check_trained(balancer: nn.Module, stages: Sequence[Stage]) -> None:
-    """A balancer's own parameters belong to the first optimiser."""
-    if not callable(balancer) or not isinstance(balancer, nn.Module):
-        fail_type("balancer", "None or a balancer (cc.balancing)", describe(balancer))
+def check_trained(name: str, rule: Any, stages: Sequence[Stage]) -> None:
+    """A rule of weights is a module, and its parameters belong to the first optimiser."""
+    if not callable(rule) or not isinstance(rule, nn.Module):
+        fail_type(name, "None or a balancer (cc.balancing)", describe(rule))
     known = {id(p) for p in stages[0].parameters()}
-    missing = [name for name, p in balancer.named_parameters() if id(p) not in known]
+    missing = [parameter for parameter, p in rule.named_parameters() if id(p) not in known]
     if missing:
-        kind = type(balancer).__name__
+        kind, short = type(rule).__name__, name.split("[")[0]
+        made = "balancer" if short == "balancer" else "rule"
         fail("optimizer", f"one that has the parameters of {kind}, {', '.join(missing)}",
              "one without them",
-             "Make it with [*net.parameters(), *balancer.parameters()].")  # fmt: skip
+             f"Make it with [*net.parameters(), *{made}.parameters()].")  # fmt: skip
+
+
+def check_point_rules(
+    rules: Any, terms: Sequence[Term], samplers: Samplers, stages: Sequence[Stage],
+    processes: Processes,
+) -> dict[str, nn.Module]:  # fmt: skip
+    """Rules of points by the names of terms; some keep a weight for every point."""
+    if rules is None:
+        return {}
+    names = [term.name for term in terms]
+    if not isinstance(rules, Mapping):
+        fail_type("point_rules", "a dict of rules of points by the names of terms", describe(rules),
+                  "Write {" + f"{names[0]!r}: cc.balancing.Causal(...)" + "}.")  # fmt: skip
+    for name, rule in rules.items():
+        label = f"point_rules[{name!r}]"
+        if name not in names:
+            fail("point_rules", f"names of terms, {', '.join(map(repr, names))}", repr(name))
+        check_trained(label, rule, stages)
+        kind = type(rule).__name__
+        if isinstance(rule, PointRule) and name in samplers:
+            fail(f"sampler[{name!r}]", f"none, as {kind} keeps a weight for each point",
+                 describe(samplers[name]), "Leave it out: the term keeps its points.")  # fmt: skip
+        if isinstance(rule, PointRule) and processes.count > 1:
+            fail(label, "Causal, in several processes", kind,
+                 "Its weights belong to points; train in one process.")  # fmt: skip
+    return dict(rules)
 
 
 def check_integrals(terms: Sequence[Term], samplers: Samplers, processes: Processes) -> None:

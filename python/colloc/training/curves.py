@@ -18,8 +18,12 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#
 _DASHES = ("-", "--", ":", "-.")
 _GROUPS = {"losses": "loss", "weights": "weight", "errors": "error"}
 _AXES = {"step": "step", "seconds": "seconds of training"}
-#: More panels than these are no picture any more.
-_MOST = 12
+#: More panels than these are no picture any more, nor are more names in a legend.
+_MOST, _MOST_NAMES = 12, 20
+#: Sizes beyond these break the arithmetic of axes, of which they are the edge.
+_SMALLEST, _LARGEST = 1e-200, 1e200  # with margins and ticks beyond, still floats
+#: A larger step or time is none.
+_LATEST = 1e18
 
 
 class Run(NamedTuple):
@@ -53,7 +57,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
             f"{wanted}, got {folder}, which has none. Give a trainer's output; it writes the "
             "first line after its first step."
         )
-    rows = [row for row in read_metrics(file) if isinstance(row.get("step"), (int, float))]
+    rows = [row for row in read_metrics(file) if abs(_number(row.get("step"))) <= _LATEST]
     if not rows:
         fail("run", "at least one line with a step", f"{file} without", "Has a step been made?")
 
@@ -68,7 +72,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     return Run(
         folder.resolve().name if folder.is_dir() else folder.stem,
         column("step"),
-        column("seconds"),
+        [value if abs(value) <= _LATEST else math.nan for value in column("seconds")],
         column("loss"),
         column("learning_rate"),
         group("losses"),
@@ -113,7 +117,10 @@ def plot_run(
             style: Any = {"color": "black", "linewidth": 2.0} if first else _style(k - 1)
             if label != "loss":
                 style = _style(k)
-            _curve(panel, x, y, _label(name), style)
+            shown_name = _label(name) if k < _MOST_NAMES else "_"  # matplotlib leaves it out
+            if k == _MOST_NAMES:
+                shown_name = f"and {len(curves) - k} more"
+            _curve(panel, x, y, shown_name, style)
         named = f"{label}: {_label(alone)}" if alone not in ("", label) else label
         _finish(panel, by, named, list(curves.values()), legend=len(curves) > 1)
     last = f"{run.name}: step {run.step[-1]:.0f}, {_seconds(run.seconds[-1])}"
@@ -206,8 +213,12 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
 
 
 def _number(value: Any) -> float:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if known else math.nan
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # of an int
+        return math.inf if value > 0 else -math.inf
 
 
 def _abscissa(run: Run, by: str) -> list[float]:
@@ -241,6 +252,7 @@ def _curve(
     panel: Any, x: Sequence[float], y: Sequence[float], label: str, style: Mapping[str, Any]
 ) -> None:
     """A line, with a dot at each value that has no neighbour to be joined with."""
+    y = _drawable(y)
     panel.plot(x, y, label=label, **style)
     known = [math.isfinite(v) for v in y]
     around = [False, *known, False]
@@ -250,10 +262,22 @@ def _curve(
         panel.plot(*dots, "o", markersize=4, color=style["color"])
 
 
+def _drawable(y: Sequence[float]) -> list[float]:
+    """Values whose logarithms and margins can be computed; what is not finite is left out."""
+    found = []
+    for v in y:
+        size = min(max(abs(v), _SMALLEST), _LARGEST) if v else 0.0
+        found.append(math.copysign(size, v) if math.isfinite(v) else math.nan)
+    return found
+
+
 def _finish(
     panel: Any, by: str, label: str, curves: Sequence[Sequence[float]], *, legend: bool
 ) -> None:
-    values = [v for y in curves for v in y if math.isfinite(v)]
+    found = [v for y in curves for v in y if math.isfinite(v)]
+    values = [v for v in _drawable(found) if math.isfinite(v)]
+    if found != values:
+        label = f"{label} (cut at {_LARGEST:g})" if max(map(abs, found)) > _LARGEST else label
     positive = [v for v in values if v > 0]
     if positive and len(positive) == len(values):
         panel.set_yscale("log")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, distributed
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 #: Gradients may be followed by numbers that every process adds to.
-FLAGS = 4
+FLAGS = 5
 
 
 class ProcessError(RuntimeError):
@@ -32,7 +33,8 @@ def start_processes(device: str | torch.device = "cpu", seconds: float = 600.0) 
 
     Args:
         device: "cpu" or "cuda".
-        seconds: how long one process waits for another before the run is given up.
+        seconds: how long one process waits for another before the run is given up with a
+            :class:`ProcessError` (with NCCL torch ends the process).
     """
     if not distributed.is_available() or "RANK" not in os.environ:
         return False
@@ -69,12 +71,28 @@ class Processes:
         try:
             return function(*arguments, group=self.group, **options)
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise ProcessError(
-                f"process {self.rank} of {self.count}: another process of the run has ended or "
-                f"does not answer ({reason}). Look at its messages, then start all of them again "
-                "with resume=True."
-            ) from error
+            raise self._gone(error) from error
+
+    def _gone(self, error: RuntimeError) -> ProcessError:
+        return ProcessError(
+            f"process {self.rank} of {self.count}: another process of the run has ended or does "
+            f"not answer ({str(error).splitlines()[0]}). Look at its messages, then start all of "
+            "them again with resume=True. If it has left the loop alone (break), use "
+            "trainer.stop() there."
+        )
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Exchanges of samplers, balancers and one's own functions raise ProcessError, too."""
+        try:
+            yield
+        except RuntimeError as error:
+            # Gloo's errors have no type of their own.
+            if isinstance(error, ProcessError) or self.count == 1:
+                raise
+            if isinstance(error, distributed.DistError) or "gloo/" in str(error):
+                raise self._gone(error) from error
+            raise
 
     def average_gradients(self, parameters: Iterable[Tensor], flags: Tensor | None = None) -> None:
         """Give each ``.grad`` the mean of all processes, in one exchange; ``flags`` (FLAGS,) the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -109,6 +110,12 @@ class RunFolder:
             kept = [row for row in self.rows() if row.get("step", 0) <= step]
             write_text(self.metrics_path, "".join(json.dumps(row) + "\n" for row in kept))
 
+    def put_metrics_aside(self) -> None:
+        """Lines of a run that left no checkpoint stay, as ``metrics-1.jsonl`` and so on."""
+        if self.metrics_path.exists() and self.metrics_path.stat().st_size:
+            numbers = (self.path / f"metrics-{k}.jsonl" for k in itertools.count(1))
+            self.metrics_path.rename(next(path for path in numbers if not path.exists()))
+
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The lines of a ``metrics.jsonl``; one that was cut off (a full disk, a killed process) is
@@ -132,11 +139,13 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def complaining(what: str) -> Iterator[None]:
-    """A full disk does not end a run that still computes: it says so, and goes on."""
+def complaining(what: str, *more: type[Exception]) -> Iterator[None]:
+    """A full disk does not end a run that still computes: it says so, and goes on. ``more`` are
+    other errors of that kind."""
+    kinds: tuple[type[Exception], ...] = (OSError, *more)
     try:
         yield
-    except OSError as error:
+    except kinds as error:
         text = f"{what} could not be written ({error}); what was saved before is still there"
         warnings.warn(text, stacklevel=3)
         print(f"WARNING: {text}", file=sys.stderr, flush=True)

@@ -25,17 +25,22 @@ class TensorBoard:
 
     Args:
         folder: where the event files go; made if it is not there.
+        first: the first step that this one writes: curves that are in the folder already end
+            before it, so that those of a resumed run go on where its checkpoint was. None: they
+            stay as they are.
 
     Raises:
         ImportError: the package tensorboard is not installed.
         OSError: the folder cannot be written.
+        TypeError, ValueError: ``first`` is no step.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        require("tensorboard", "TensorBoard")
+    def __init__(self, folder: str | os.PathLike[str], first: int | None = None) -> None:
+        first = None if first is None else check_int("first", first, minimum=0)
+        require("tensorboard", "TensorBoard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(os.fspath(folder))
+        self._writer = SummaryWriter(os.fspath(folder), purge_step=first)
 
     def log(self, step: int, **groups: Mapping[str, float | Tensor]) -> None:
         """Numbers of a step: each goes to the curve ``group/name``.
@@ -47,6 +52,7 @@ class TensorBoard:
 
         Raises:
             TypeError, ValueError: no such step, or no such dictionary.
+            OSError: what was logged before could not be written.
         """
         step = check_int("step", step, minimum=0)
         for group, numbers in groups.items():
@@ -55,6 +61,14 @@ class TensorBoard:
             for name, number in numbers.items():
                 value = number.detach() if isinstance(number, Tensor) else number
                 self._writer.add_scalar(f"{group}/{name}", float(value), step)
+
+    def flush(self) -> None:
+        """Write what is left now, and not within two minutes.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self._writer.flush()
 
     def close(self) -> None:
         """Write what is left; done at the end of a ``with`` block."""

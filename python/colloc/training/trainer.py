@@ -6,8 +6,8 @@ import copy
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from colloc._checks import check_choice, check_float, check_int, describe, fail,
 from colloc.balancing import Sum
 from colloc.pde import Term
 from colloc.training import _trainer_checks as checks
+from colloc.training._ends import over_before, over_now
 from colloc.training._losses import Losses, fit_rates, own_points, place
+from colloc.training._nonfinite import stop_or_go_back
+from colloc.training._output import Output
 from colloc.training._state import (
     State,
     check_saved,
@@ -31,14 +34,10 @@ from colloc.training._state import (
 from colloc.training._steps import Steps
 from colloc.training.interrupt import Interrupt
 from colloc.training.precision import Precision
-from colloc.training.processes import Processes
+from colloc.training.processes import ProcessError, Processes
 from colloc.training.progress import Progress
 from colloc.training.run_folder import RunFolder, complaining
-from colloc.training.stage import Stage, slow_down, stages_of
-
-
-class NonFiniteError(RuntimeError):
-    """A loss or a gradient was inf or NaN; the run stopped before the step that it spoils."""
+from colloc.training.stage import Stage, stages_of
 
 
 class Trainer:
@@ -58,8 +57,9 @@ class Trainer:
 
     Every step: new points, the losses, the balancer's total, its gradient (the mean of all
     processes', see :mod:`colloc.training.processes`), the optimiser. A loss or gradient that is
-    not finite stops the run before the optimiser's step; SIGINT and SIGTERM, a limit of time and
-    a reached target stop it after one. Whatever ends it, what was saved before is still there.
+    not finite stops the run before the optimiser's step; SIGINT and SIGTERM, :meth:`stop`, a limit
+    of time and a reached target stop it after one, and ``state.ended`` says which. Whatever ends
+    it, what was saved before is still there.
 
     Args:
         problem: terms with different names.
@@ -70,6 +70,8 @@ class Trainer:
             One with a state needs ``state_dict`` and ``load_state_dict``.
         balancer: None is the plain sum. One with parameters of its own needs them in the
             optimiser.
+        point_rules: for the names of terms a rule of points (:class:`colloc.balancing.Causal`,
+            ``SelfAdaptive``), called in place of ``term.loss()``.
         steps, schedule, clip: as of :class:`Stage`, where ``optimizer`` is no list of them.
         precision: "float64", "float32", "bfloat16" or "float16", see :class:`Precision`; None:
             as the network is.
@@ -81,11 +83,12 @@ class Trainer:
             ``metrics.jsonl`` and checkpoints; evaluate_every None is log_every.
         target: the run ends when the (first) error is at most this.
         seconds: the run ends after so much training, earlier runs that it resumes counted in.
-        output: folder of checkpoints and metrics; None: nothing is written.
+        output: folder of checkpoints and metrics, of one run at a time; None: nothing is written.
         keep: checkpoints that stay.
         resume: whether to go on from the newest whole checkpoint in ``output``, if there is one:
             the run is then bit for bit the one that was never stopped. Without it a folder that
-            holds checkpoints is refused.
+            holds checkpoints or metrics is refused.
+        tensorboard: whether lines of metrics go to ``output/tensorboard``, too.
         config: anything of numbers and strings that is to stand in the checkpoints.
         on_nonfinite: "stop" raises :class:`NonFiniteError`; "rollback" goes back to the last
             checkpoint of this run, or its beginning, and halves the learning rate, three times
@@ -105,6 +108,7 @@ class Trainer:
         sampler: Mapping[str, Callable[[int], Any]] | None = None,
         balancer: nn.Module | None = None,
         *,
+        point_rules: Mapping[str, nn.Module] | None = None,
         steps: int | None = None,
         schedule: Any = None,
         clip: float | None = None,
@@ -120,6 +124,7 @@ class Trainer:
         output: str | os.PathLike[str] | None = None,
         keep: int = 3,
         resume: bool = False,
+        tensorboard: bool = False,
         config: Any = None,
         on_nonfinite: str = "stop",
         progress: bool = True,
@@ -133,8 +138,13 @@ class Trainer:
         self.balancer = Sum(dict.fromkeys(names, 1.0)) if balancer is None else balancer
         self.device = next(iter(net.parameters())).device
         self.balancer.to(self.device)
-        checks.check_trained(self.balancer, self.stages)
+        checks.check_trained("balancer", self.balancer, self.stages)
         self.processes = Processes(process_group)
+        self.point_rules = checks.check_point_rules(
+            point_rules, self.terms, self.samplers, self.stages, self.processes
+        )
+        for rule in self.point_rules.values():
+            rule.to(self.device)
         checks.check_integrals(self.terms, self.samplers, self.processes)
         self.precision = Precision(precision, net, self.terms, self.device)
         checks.check_scaled(self.stages, self.precision)
@@ -145,7 +155,8 @@ class Trainer:
         self.fixed = bool(compile or graph)
         if self.fixed:
             own_points(self.terms)
-        self._losses = Losses(self.terms, self.balancer, self.precision, bool(compile))
+        self._losses = Losses(self.terms, self.balancer, self.precision, bool(compile),
+                              self.point_rules)  # fmt: skip
         if evaluate is not None and not callable(evaluate):
             fail_type("evaluate", "a callable without arguments", describe(evaluate))
         self.evaluate = evaluate
@@ -163,24 +174,27 @@ class Trainer:
         self.state = State(self.balancer)
         parameters = checks.unique(p for stage in self.stages for p in stage.parameters())
         self._steps = Steps(self._losses, self.processes, parameters, self.device)
-        self.interrupted = self._out_of_time = False
+        self.interrupted = self._out_of_time = self._asked = self._stopped = False
         self.rollbacks, self._saved, self._own_seconds = 0, -1, 0.0
         self._points_of: tuple[int, int] | None = None
         mine = [*net.parameters(), *net.buffers(), *self.balancer.parameters(), *parameters]
         self.processes.same_start(checks.unique(mine))
-        self.folder: RunFolder | None = None
-        self._writes = output is not None
-        if output is None and resume:
-            fail("output", "a folder, since resume=True", "None")
-        if output is not None:
-            self.folder = RunFolder(output, keep)
-            self._open(resume)
+        self._output = Output(output, keep, bool(tensorboard), self.processes)
+        found = self._output.open(bool(resume))
+        if found is not None:
+            restore(self, found)
+            self._saved, self.rollbacks = self.state.step, int(found["rollbacks"])
         first = collect(self)
-        if self.folder is not None and self.processes.first:
+        if self.folder is not None:
             check_saved(first)  # now, and not after the first thousand steps
         # Where to go back to without a checkpoint.
         keeps = on_nonfinite == "rollback" or self._steps.deferred
         self._first = copy.deepcopy(first) if keeps else {}
+
+    @property
+    def folder(self) -> RunFolder | None:
+        """What is written, in the first process."""
+        return self._output.folder
 
     # ---- the loop --------------------------------------------------------------------------------
 
@@ -191,24 +205,45 @@ class Trainer:
         return self.state
 
     def __iter__(self) -> Iterator[State]:
-        """The state after each step. Leaving the loop early saves a checkpoint, too."""
+        """The state after each step. Leaving the loop early saves a checkpoint, too; of several
+        processes all must leave it at the same step, or else one of them calls :meth:`stop`.
+
+        Raises:
+            ValueError: another run uses the folder, or has used it since.
+            NonFiniteError: a loss or gradient is inf or NaN.
+            ProcessError: another process is gone.
+            OSError: the last checkpoint could not be written.
+        """
+        self.state.ended = over_before(self)
+        claim = nullcontext() if self.state.ended else self._output.claimed()
+        with claim, self.processes.watched():
+            yield from self._loop()
+
+    def stop(self) -> None:
+        """End the run after the next step, with a checkpoint. In several processes one of them
+        may ask alone: its request goes along with the gradients, and all end together."""
+        self._asked = True
+
+    def _loop(self) -> Iterator[State]:
         bar = Progress() if self.show and self.processes.first else None
-        done = False
+        done = self.state.ended != ""
         try:
             with Interrupt() as interrupt:
-                while not done and self.state.step < self.total_steps:
+                while not done:
                     if self._one(interrupt.requested):
                         done = self._look(bar)
                         yield self.state
                 self.interrupted = self.interrupted or interrupt.requested
         finally:
+            self._asked = False
             if bar is not None:
                 bar.__exit__(None, None, None)
             left = isinstance(sys.exc_info()[1], GeneratorExit)
             # By break: nobody would see an error. What a GPU has spoiled is not kept.
             if left and self._steps.first_bad() is None:
-                self._save()
-        if self._writes and self._saved != self.state.step:
+                with complaining("the checkpoint", ProcessError):
+                    self._save()
+        if self._output.path is not None and self._saved != self.state.step:
             self.save()
 
     @property
@@ -237,7 +272,7 @@ class Trainer:
         stage = self.stage
         self._place(stage)
         out_of_time = self.seconds is not None and state.seconds >= self.seconds
-        flags = [0.0, float(stop), float(out_of_time), self._own_seconds]
+        flags = [0.0, float(stop), float(self._asked), float(out_of_time), self._own_seconds]
         if stage.needs_closure:
             found = steps.closure(stage, state.step, flags)
         elif self.graph:
@@ -245,7 +280,7 @@ class Trainer:
         else:
             found = steps.plain(stage, state.step, flags)
         if found is None:
-            self._nonfinite(state.step)
+            stop_or_go_back(self, state.step)
             return False
         stage.move_rate(self.precision.scaler is not None)
         state.losses, state.total = found
@@ -254,8 +289,8 @@ class Trainer:
         self._own_seconds += time.perf_counter() - begin
         # In several processes what they agreed on, so that they leave a stage together.
         count = self.processes.count
-        state.seconds = self._own_seconds if count == 1 else flags[3] / count
-        self.interrupted, self._out_of_time = flags[1] > 0, flags[2] > 0
+        state.seconds = self._own_seconds if count == 1 else flags[4] / count
+        self.interrupted, self._stopped, self._out_of_time = (flag > 0 for flag in flags[1:4])
         return True
 
     def _place(self, stage: Stage) -> None:
@@ -266,7 +301,7 @@ class Trainer:
             return
         if self._points_of is None or self._points_of[0] != state.stage:
             # A line search needs weights that stay.
-            self.balancer.train(not stage.needs_closure)
+            self._losses.train(not stage.needs_closure)
         for term in self.terms:
             sampler = self.samplers.get(term.name)
             if sampler is not None:
@@ -275,20 +310,21 @@ class Trainer:
 
     def _look(self, bar: Progress | None) -> bool:
         """Evaluate, log and save where it is time to; whether the run is over."""
-        state = self.state
-        step, last = state.step, state.step >= self.total_steps
-        over = last or self.interrupted or self._out_of_time
+        state, step = self.state, self.state.step
+        why = over_now(self)
+        over = why != ""
         logs = step % self.log_every == 0 or step == 1 or over
         if logs or step % self.save_every == 0:
             bad = self._steps.first_bad()
             if bad is not None:
-                self._nonfinite(bad)
+                stop_or_go_back(self, bad)
                 return False
         if self.evaluate is not None and (step % self.evaluate_every == 0 or over):
             state.errors = self._errors(self.evaluate, step % self.evaluate_every != 0)
             first = next(iter(state.errors.values()))
-            over = over or (self.target is not None and first <= self.target)
-            logs = logs or over
+            if self.target is not None and first <= self.target:
+                why, over, logs = "target", True, True
+        state.ended = why
         if logs:
             self._log(bar)
         if step % self.save_every == 0 and not over:
@@ -324,9 +360,7 @@ class Trainer:
             "errors": state.errors,
             "memory": memory(self.device),
         }
-        if self.processes.first and self.folder is not None:
-            with complaining("the line of metrics"):
-                self.folder.log(row)
+        self._output.log(row)
         if bar is not None:
             shown = dict(list(state.errors.items())[:2])
             bar.update(self.fraction, state.step, loss=total, **shown)
@@ -343,69 +377,18 @@ class Trainer:
 
         Raises:
             OSError: the disk is full or the folder not writable; older checkpoints are there.
+            ValueError: another run uses the folder, or has used it since.
         """
         found = collect(self)
         self._saved = self.state.step
-        if self.folder is None or not self.processes.first:
-            return None
         try:
-            return self.folder.save(self.state.step, found)
-        except OSError:
+            return self._output.save(self.state.step, found)
+        except (OSError, ValueError):
             if self.processes.count == 1:  # it may be tried again
                 self._saved = -1
             raise
 
     def _save(self) -> None:
-        if self._writes and self._saved != self.state.step:
+        if self._output.path is not None and self._saved != self.state.step:
             with complaining("the checkpoint"):
                 self.save()
-
-    def _open(self, resume: bool) -> None:
-        assert self.folder is not None
-        newest = self.folder.newest() if self.processes.first and resume else None
-        found = self.processes.from_first(None if newest is None else newest[1])
-        if found is not None:
-            restore(self, found)
-            self._saved, self.rollbacks = self.state.step, int(found["rollbacks"])
-        if not self.processes.first:
-            return
-        if not resume and self.folder.checkpoints():
-            count = len(self.folder.checkpoints())
-            fail("output", "a folder without checkpoints, or resume=True",
-                 f"{self.folder.path} with {count} of them")  # fmt: skip
-        self.folder.forget_after(self.state.step)
-
-    def _nonfinite(self, step: int) -> None:
-        """Stop before a step that is not finite, or go back."""
-        what = f"step {step + 1}: not finite: {self._steps.problem}"
-        again = self.on_nonfinite == "rollback" and self.rollbacks < 3
-        if again or self._steps.deferred:  # a GPU's parameters are spoiled by now
-            saved = self._back()
-        if again:
-            self.rollbacks += 1
-            slow_down(self.stages, 0.5 ** (self.rollbacks - saved))
-            warnings.warn(
-                f"{what}. Back to step {self.state.step}, with {0.5**self.rollbacks:g} of the "
-                "learning rate.",
-                stacklevel=2,
-            )
-            return
-        self._save()
-        where = "" if self.folder is None else f" A checkpoint of step {self.state.step} is kept."
-        raise NonFiniteError(
-            f"{what}.{where} Try a smaller learning rate, clip=1.0, or look at that term."
-        )
-
-    def _back(self) -> int:
-        """To the last checkpoint, or to the beginning; how often the rate was halved there."""
-        newest = self.folder.newest() if self.folder is not None and self.processes.first else None
-        found = self.processes.from_first(None if newest is None else newest[1])
-        # A copy, for what is loaded may become the optimiser's own.
-        found = copy.deepcopy(self._first) if found is None else found
-        restore(self, found)
-        if self.folder is not None and self.processes.first:
-            with complaining("the file of metrics"):
-                self.folder.forget_after(self.state.step)
-        self._points_of = None
-        self._steps.forget_graphs()
-        return int(found["rollbacks"])
