@@ -4,10 +4,12 @@
     python examples/annular_ring.py --preset full --balancer uncertainty  the source's sizes
     torchrun --nproc-per-node 2 examples/annular_ring.py                  two processes
 
-Terms for the equation, the walls, the inlet, the outlet and the flux, soft walls; Adam, then
-L-BFGS on points that stay. See annular_ring_problem.py. ``--preset quick`` is for two cores and
-twenty minutes, in which it does not reach the accuracy that is wanted yet (u within 0.1: the soft
-walls leak); ``full`` has the sizes of the source: 6 x 512 neurons, 4096 points, 200,000 steps.
+Terms for the equation, the walls, the inlet, the outlet and the flux, soft walls; Adam or SOAP,
+then, where it is asked for, L-BFGS on points that stay. See annular_ring_problem.py. ``--preset
+quick`` is for two cores and twenty minutes: the viscosity falls from 0.05 to 0.01 over most of the
+run, the equation is weighed evenly, the flux is asked for through 16 cross sections. ``full`` has
+the sizes and weights of the source: 6 x 512 neurons, 4096 points, 200,000 steps, weights by the
+distance to the wall, the flux through the outlet, Adam.
 
 ``--resume`` goes on from the last checkpoint in ``--output``, bit for bit. Ctrl-C writes one
 (exit code 130). Results: checkpoints, metrics.jsonl, metrics.json, curves, pictures of u, v, p,
@@ -17,6 +19,7 @@ their errors and streamlines, and a file for ParaView.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,7 +28,7 @@ from typing import Any, Literal
 import colloc as cc
 import torch
 from annular_ring_pictures import write_pictures
-from annular_ring_problem import REFERENCE, Reference, make_problem
+from annular_ring_problem import REFERENCE, Reference, Viscosity, Weights, make_problem
 from colloc import training
 from common import check_device, pick_device
 
@@ -51,7 +54,7 @@ class Config:
     """hidden layers"""
     activation: Literal["tanh", "sin", "silu", "gelu", "stan"] | None = None
     """activation function"""
-    slope: float = 1.0
+    slope: float | None = None
     """first value of the activation's slopes, one a layer"""
     interior: int | None = None
     """points of a step inside; the walls get a quarter, inlet and outlet a sixty-fourth"""
@@ -59,12 +62,27 @@ class Config:
     """steps of Adam at most"""
     seconds: float | None = None
     """seconds of training at most"""
-    adam: float = 0.75
+    optimizer: Literal["adam", "soap"] | None = None
+    """the first optimiser; soap: Adam in the eigenbasis of Shampoo, of the package
+    pytorch-optimizer"""
+    adam: float = 0.9
     """share of the run, by time, after which L-BFGS takes over"""
     lbfgs: int | None = None
-    """steps of L-BFGS at most, 20 iterations each; 0: Adam alone"""
+    """steps of L-BFGS at most, 20 iterations each; 0: the first optimiser alone"""
     learning_rate: float | None = None
-    """first learning rate of Adam"""
+    """first learning rate of the first optimiser"""
+    viscosity: float | None = None
+    """first viscosity; it falls to 0.01"""
+    continuation: float = 0.7
+    """share of the first optimiser's part of the run in which it falls"""
+    weighting: Literal["distance", "even"] | None = None
+    """weight of the equation: the distance to the wall, or the same everywhere"""
+    walls: float | None = None
+    """weight of no slip, inlet and outlet"""
+    flux: float | None = None
+    """weight of the flux"""
+    sections: int | None = None
+    """cross sections through which the flux is asked for; 0: the outlet alone"""
     balancer: Literal["sum", "uncertainty", "gradnorm", "lr-annealing", "gradient-norm"] = "sum"
     """rule for the weights of the losses"""
     momentum: float = 1.0
@@ -89,7 +107,25 @@ class Config:
                 raise ValueError(f"{name}: expected at least 1, got {value}.")
         if self.interior is not None and self.interior < 64:
             raise ValueError(f"interior: expected at least 64, got {self.interior}.")
+        if self.viscosity is not None and not 0.01 <= self.viscosity < math.inf:
+            raise ValueError(f"viscosity: expected at least 0.01, got {self.viscosity}.")
+        for name in ("walls", "flux", "slope", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name}: expected a number > 0, got {value}.")
+        for name in ("adam", "continuation"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(
+                    f"{name}: expected more than 0, up to 1, got {getattr(self, name)}."
+                )
+        if self.sections is not None and not 0 <= self.sections <= 64:
+            raise ValueError(f"sections: expected 0 to 64, got {self.sections}.")
         check_device(self.device)
+
+    @property
+    def first_share(self) -> float:
+        """The first optimiser's part of the run."""
+        return self.adam if self.lbfgs and self.seconds else 1.0
 
     def complete(self) -> Config:
         """With what the preset says."""
@@ -103,20 +139,34 @@ PRESETS: dict[str, dict[str, Any]] = {
         "width": 64,
         "depth": 4,
         "activation": "sin",
+        "slope": 3.0,
         "interior": 1024,
         "steps": 1_000_000,
         "seconds": 1080.0,
-        "lbfgs": 100_000,
-        "learning_rate": 3e-3,
+        "optimizer": "soap",
+        "lbfgs": 0,
+        "learning_rate": 5e-3,
+        "viscosity": 0.05,
+        "weighting": "even",
+        "walls": 20.0,
+        "flux": 10.0,
+        "sections": 16,
     },
     "full": {
         "width": 512,
         "depth": 6,
         "activation": "silu",
+        "slope": 1.0,
         "interior": 4096,
         "steps": 200_000,
+        "optimizer": "adam",
         "lbfgs": 0,
         "learning_rate": 1e-3,
+        "viscosity": 0.01,
+        "weighting": "distance",
+        "walls": 1.0,
+        "flux": 0.1,
+        "sections": 0,
     },
 }
 
@@ -137,23 +187,34 @@ def make_balancer(name: str, names: list[str], net: torch.nn.Module) -> torch.nn
     return rules.Sum(dict.fromkeys(names, 1.0))
 
 
+def make_optimizer(c: Config, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """The first optimiser."""
+    assert c.learning_rate is not None
+    if c.optimizer == "adam":
+        return torch.optim.Adam(parameters, c.learning_rate, fused=True)
+    training.require("pytorch_optimizer", "--optimizer soap")
+    from pytorch_optimizer import SOAP
+
+    return SOAP(
+        parameters, c.learning_rate, betas=(0.95, 0.95), weight_decay=0.0, precondition_frequency=5
+    )
+
+
 def make_stages(
     c: Config, net: torch.nn.Module, balancer: torch.nn.Module
 ) -> tuple[list[training.Stage], list[training.Trainer]]:
-    """Adam with a falling rate, then L-BFGS; the rate asks the trainer, once it is in the list."""
-    assert c.steps is not None and c.learning_rate is not None
-    adam = torch.optim.Adam(
-        [*net.parameters(), *balancer.parameters()], c.learning_rate, fused=True
-    )
+    """The first optimiser with a falling rate, then L-BFGS; the rate asks the trainer, once it is
+    in the list."""
+    assert c.steps is not None
+    first = make_optimizer(c, [*net.parameters(), *balancer.parameters()])
     made: list[training.Trainer] = []
-    share = c.adam if c.lbfgs and c.seconds else 1.0
     if c.preset == "full":
-        schedule = training.schedules.decay(adam, 0.95, 2000)
+        schedule = training.schedules.decay(first, 0.95, 2000)
     else:
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            adam, lambda k: 0.01 ** min(made[0].fraction / share, 1.0) if made else 1.0
+            first, lambda k: 0.03 ** min(made[0].fraction / c.first_share, 1.0) if made else 1.0
         )
-    stages = [training.Stage(adam, c.steps, schedule, clip=1.0, until=share)]
+    stages = [training.Stage(first, c.steps, schedule, clip=1.0, until=c.first_share)]
     if c.lbfgs:
         lbfgs = torch.optim.LBFGS(
             net.parameters(), max_iter=20, history_size=50, tolerance_grad=0.0,
@@ -165,7 +226,8 @@ def make_stages(
 
 def train(c: Config) -> int:
     """One run; the exit code."""
-    assert c.width and c.depth and c.interior and c.activation
+    assert c.width and c.depth and c.interior and c.activation and c.slope
+    assert c.viscosity and c.walls and c.flux and c.sections is not None
     where: dict[str, Any] = {"device": pick_device(c.device), "dtype": getattr(torch, c.dtype)}
     training.start_processes(where["device"])
     torch.manual_seed(c.seed)
@@ -177,9 +239,11 @@ def train(c: Config) -> int:
         "no_slip": c.interior // 4,
         "inlet": max(16, c.interior // 64),
         "outlet": max(16, c.interior // 64),
-        "flux": max(64, c.interior // 16),
+        "flux": max(64, c.interior // 16, 16 * c.sections),
     }
-    terms, samplers = make_problem(net, sizes, c.seed, where, c.momentum)
+    weights = Weights(c.weighting == "distance", c.walls, c.flux, c.sections, c.momentum)
+    viscosity = Viscosity(c.viscosity, where)
+    terms, samplers = make_problem(net, sizes, c.seed, where, weights, viscosity)
     reference = Reference(REFERENCE, where)
     balancer = make_balancer(c.balancer, [term.name for term in terms], net)
     stages, made = make_stages(c, net, balancer)
@@ -189,11 +253,15 @@ def train(c: Config) -> int:
         compile=c.compile, graph=c.graph, config=_plain(asdict(c)),
     )  # fmt: skip
     made.append(trainer)
+    share = c.continuation * c.first_share
+    viscosity.follow(trainer.fraction / share)
     try:
-        state = trainer.run()
+        for _ in trainer:
+            viscosity.follow(trainer.fraction / share)
     except training.NonFiniteError as error:
         print(f"annular_ring: {error}", file=sys.stderr)
         return 1
+    state = trainer.state
     if trainer.processes.first:
         errors = reference.errors(net)
         write_results(c, trainer, reference, errors)

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/activation_arguments.h"
+#include "common/box.h"
 #include "cpu/select.h"
 
 namespace colloc {
@@ -171,6 +172,6 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& x,
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) {
-  m.impl("adaptive_activation", TORCH_BOX(&colloc::forward));
-  m.impl("adaptive_activation_backward", TORCH_BOX(&colloc::backward));
+  m.impl("adaptive_activation", COLLOC_BOX(&colloc::forward));
+  m.impl("adaptive_activation_backward", COLLOC_BOX(&colloc::backward));
 }

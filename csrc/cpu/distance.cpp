@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "common/box.h"
 #include "common/distance_arguments.h"
 #include "common/optional_tensor.h"
 #include "cpu/select.h"
@@ -48,4 +49,4 @@ Tensor distance(const Tensor& x, const Tensor& pieces, const Optional& on, int64
 }  // namespace
 }  // namespace colloc
 
-STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) { m.impl("distance", TORCH_BOX(&colloc::distance)); }
+STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) { m.impl("distance", COLLOC_BOX(&colloc::distance)); }

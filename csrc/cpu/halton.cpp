@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "common/box.h"
 #include "common/check.h"
 #include "common/halton_axes.h"
 #include "cpu/select.h"
@@ -84,4 +85,4 @@ Tensor halton(int64_t n, int64_t dim, int64_t start, int64_t leap, std::optional
 }  // namespace
 }  // namespace colloc
 
-STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) { m.impl("halton", TORCH_BOX(&colloc::halton)); }
+STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) { m.impl("halton", COLLOC_BOX(&colloc::halton)); }

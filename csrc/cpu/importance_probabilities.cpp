@@ -5,6 +5,7 @@
 #include <tuple>
 #include <vector>
 
+#include "common/box.h"
 #include "common/importance_measure.h"
 #include "common/importance_plan.h"
 #include "cpu/select.h"
@@ -85,5 +86,5 @@ std::tuple<Tensor, Tensor> probabilities(const Tensor& measure, const Optional& 
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) {
-  m.impl("importance_probabilities", TORCH_BOX(&colloc::probabilities));
+  m.impl("importance_probabilities", COLLOC_BOX(&colloc::probabilities));
 }

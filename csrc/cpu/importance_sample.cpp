@@ -6,6 +6,7 @@
 #include <tuple>
 #include <vector>
 
+#include "common/box.h"
 #include "common/importance_draws.h"
 #include "common/importance_plan.h"
 #include "cpu/select.h"
@@ -192,5 +193,5 @@ std::tuple<Tensor, Tensor> importance_sample(const Tensor& probabilities, int64_
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) {
-  m.impl("importance_sample", TORCH_BOX(&colloc::importance_sample));
+  m.impl("importance_sample", COLLOC_BOX(&colloc::importance_sample));
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "common/box.h"
 #include "common/jet_arguments.h"
 #include "common/optional_tensor.h"
 #include "cpu/select.h"
@@ -117,7 +118,7 @@ Tensor tangent(const Tensor& v, const Tensor& y, const Optional& columns, const 
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) {
-  m.impl("jet_activation", TORCH_BOX(&colloc::forward));
-  m.impl("jet_activation_backward", TORCH_BOX(&colloc::backward));
-  m.impl("jet_activation_tangent", TORCH_BOX(&colloc::tangent));
+  m.impl("jet_activation", COLLOC_BOX(&colloc::forward));
+  m.impl("jet_activation_backward", COLLOC_BOX(&colloc::backward));
+  m.impl("jet_activation_tangent", COLLOC_BOX(&colloc::tangent));
 }

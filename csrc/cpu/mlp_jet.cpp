@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "common/box.h"
 #include "cpu/blas.h"
 #include "cpu/mlp_jet_arguments.h"
 #include "cpu/pool.h"
@@ -97,11 +98,11 @@ bool available() { return has_blas(); }
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) {
-  m.impl("mlp_jet_tiled", TORCH_BOX(&colloc::forward));
-  m.impl("mlp_jet_tiled_backward", TORCH_BOX(&colloc::backward));
+  m.impl("mlp_jet_tiled", COLLOC_BOX(&colloc::forward));
+  m.impl("mlp_jet_tiled_backward", COLLOC_BOX(&colloc::backward));
 }
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CompositeExplicitAutograd, m) {
-  m.impl("has_tiled_mlp_jet", TORCH_BOX(&colloc::available));
-  m.impl("release_jet_memory", TORCH_BOX(&colloc::pool_release));
+  m.impl("has_tiled_mlp_jet", COLLOC_BOX(&colloc::available));
+  m.impl("release_jet_memory", COLLOC_BOX(&colloc::pool_release));
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "common/box.h"
 #include "cpu/blas.h"
 #include "cpu/mlp_jet_arguments.h"
 #include "cpu/mlp_jet_walk.h"
@@ -258,5 +259,5 @@ Tensor mlp_jet_squares(const Tensor& grads, const Tensor& kept, const Tensor& x,
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) {
-  m.impl("mlp_jet_squares", TORCH_BOX(&colloc::mlp_jet_squares));
+  m.impl("mlp_jet_squares", COLLOC_BOX(&colloc::mlp_jet_squares));
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/activation_arguments.h"
+#include "common/box.h"
 #include "common/ntk_arguments.h"
 #include "cpu/blas.h"
 #include "cpu/select.h"
@@ -84,5 +85,5 @@ Tensor ntk_gram_block(const Tensor& h1, const Tensor& zbar1, const Tensor& h2,
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) {
-  m.impl("ntk_gram_block", TORCH_BOX(&colloc::ntk_gram_block));
+  m.impl("ntk_gram_block", COLLOC_BOX(&colloc::ntk_gram_block));
 }

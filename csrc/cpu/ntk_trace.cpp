@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "common/box.h"
 #include "common/ntk_arguments.h"
 #include "cpu/select.h"
 
@@ -40,4 +41,4 @@ Tensor ntk_trace(const Tensor& h, const Tensor& zbar) {
 }  // namespace
 }  // namespace colloc
 
-STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) { m.impl("ntk_trace", TORCH_BOX(&colloc::ntk_trace)); }
+STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) { m.impl("ntk_trace", COLLOC_BOX(&colloc::ntk_trace)); }

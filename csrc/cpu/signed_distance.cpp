@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "common/box.h"
 #include "common/signed_distance_arguments.h"
 #include "cpu/select.h"
 
@@ -47,6 +48,6 @@ Tensor evaluate(const Tensor& x, const Tensor& straight, const Tensor& circular,
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) {
-  m.impl("signed_distance", TORCH_BOX(&colloc::evaluate<false>));
-  m.impl("signed_distance_slope", TORCH_BOX(&colloc::evaluate<true>));
+  m.impl("signed_distance", COLLOC_BOX(&colloc::evaluate<false>));
+  m.impl("signed_distance_slope", COLLOC_BOX(&colloc::evaluate<true>));
 }

@@ -2,6 +2,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
+#include "common/box.h"
 #include "common/transfinite_arguments.h"
 #include "common/transfinite_body.h"
 
@@ -33,5 +34,5 @@ Tensor transfinite(const Tensor& phi, const Tensor& mu, double length, const std
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CPU, m) {
-  m.impl("transfinite", TORCH_BOX(&colloc::transfinite));
+  m.impl("transfinite", COLLOC_BOX(&colloc::transfinite));
 }

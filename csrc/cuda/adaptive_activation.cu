@@ -7,6 +7,7 @@
 
 #include "common/activation_arguments.h"
 #include "common/block_launch.cuh"
+#include "common/box.h"
 #include "cuda/adaptive_activation_backward_body.h"
 
 namespace colloc {
@@ -123,6 +124,6 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& x,
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) {
-  m.impl("adaptive_activation", TORCH_BOX(&colloc::forward));
-  m.impl("adaptive_activation_backward", TORCH_BOX(&colloc::backward));
+  m.impl("adaptive_activation", COLLOC_BOX(&colloc::forward));
+  m.impl("adaptive_activation_backward", COLLOC_BOX(&colloc::backward));
 }

@@ -2,6 +2,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
+#include "common/box.h"
 #include "common/distance_arguments.h"
 #include "common/launch.cuh"
 #include "common/optional_tensor.h"
@@ -47,4 +48,4 @@ Tensor distance(const Tensor& x, const Tensor& pieces, const Optional& on, int64
 }  // namespace
 }  // namespace colloc
 
-STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) { m.impl("distance", TORCH_BOX(&colloc::distance)); }
+STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) { m.impl("distance", COLLOC_BOX(&colloc::distance)); }

@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/ops.h>
 
 #include "common/block_launch.cuh"
+#include "common/box.h"
 #include "common/halton_axes.h"
 #include "common/launch.cuh"
 #include "cuda/halton_body.h"
@@ -35,4 +36,4 @@ Tensor halton(int64_t n, int64_t dim, int64_t start, int64_t leap, std::optional
 }  // namespace
 }  // namespace colloc
 
-STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) { m.impl("halton", TORCH_BOX(&colloc::halton)); }
+STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) { m.impl("halton", COLLOC_BOX(&colloc::halton)); }

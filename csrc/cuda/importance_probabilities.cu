@@ -3,6 +3,7 @@
 
 #include <tuple>
 
+#include "common/box.h"
 #include "common/importance_measure.h"
 #include "cuda/importance_device.cuh"
 #include "cuda/importance_probabilities_body.h"
@@ -54,5 +55,5 @@ std::tuple<Tensor, Tensor> probabilities(const Tensor& measure, const Optional& 
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) {
-  m.impl("importance_probabilities", TORCH_BOX(&colloc::probabilities));
+  m.impl("importance_probabilities", COLLOC_BOX(&colloc::probabilities));
 }

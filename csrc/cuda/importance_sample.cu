@@ -3,6 +3,7 @@
 
 #include <tuple>
 
+#include "common/box.h"
 #include "common/importance_draws.h"
 #include "cuda/importance_device.cuh"
 #include "cuda/importance_sample_body.h"
@@ -48,5 +49,5 @@ std::tuple<Tensor, Tensor> importance_sample(const Tensor& probabilities, int64_
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) {
-  m.impl("importance_sample", TORCH_BOX(&colloc::importance_sample));
+  m.impl("importance_sample", COLLOC_BOX(&colloc::importance_sample));
 }

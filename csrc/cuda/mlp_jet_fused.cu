@@ -4,6 +4,7 @@
 
 #include <tuple>
 
+#include "common/box.h"
 #include "common/launch.cuh"
 #include "common/mlp_arguments.h"
 #include "cuda/mlp_jet_fused_backward_steps.h"
@@ -182,6 +183,6 @@ Gradients backward(const Tensor& grad, const Tensor& kept, const Tensor& x, cons
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) {
-  m.impl("mlp_jet_fused", TORCH_BOX(&colloc::forward));
-  m.impl("mlp_jet_fused_backward", TORCH_BOX(&colloc::backward));
+  m.impl("mlp_jet_fused", COLLOC_BOX(&colloc::forward));
+  m.impl("mlp_jet_fused_backward", COLLOC_BOX(&colloc::backward));
 }

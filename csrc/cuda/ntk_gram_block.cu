@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/activation_arguments.h"
+#include "common/box.h"
 #include "common/launch.cuh"
 #include "common/ntk_arguments.h"
 #include "cuda/ntk_gram_block_body.h"
@@ -66,5 +67,5 @@ Tensor ntk_gram_block(const Tensor& h1, const Tensor& zbar1, const Tensor& h2,
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) {
-  m.impl("ntk_gram_block", TORCH_BOX(&colloc::ntk_gram_block));
+  m.impl("ntk_gram_block", COLLOC_BOX(&colloc::ntk_gram_block));
 }

@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/ops.h>
 
 #include "common/block_launch.cuh"
+#include "common/box.h"
 #include "common/ntk_arguments.h"
 #include "cuda/ntk_trace_body.h"
 
@@ -40,4 +41,4 @@ Tensor ntk_trace(const Tensor& h, const Tensor& zbar) {
 }  // namespace
 }  // namespace colloc
 
-STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) { m.impl("ntk_trace", TORCH_BOX(&colloc::ntk_trace)); }
+STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) { m.impl("ntk_trace", COLLOC_BOX(&colloc::ntk_trace)); }

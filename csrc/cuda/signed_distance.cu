@@ -2,6 +2,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
+#include "common/box.h"
 #include "common/launch.cuh"
 #include "common/signed_distance_arguments.h"
 #include "cuda/signed_distance_body.h"
@@ -48,6 +49,6 @@ Tensor evaluate(const Tensor& x, const Tensor& straight, const Tensor& circular,
 }  // namespace colloc
 
 STABLE_TORCH_LIBRARY_IMPL(colloc, CUDA, m) {
-  m.impl("signed_distance", TORCH_BOX(&colloc::evaluate<false>));
-  m.impl("signed_distance_slope", TORCH_BOX(&colloc::evaluate<true>));
+  m.impl("signed_distance", COLLOC_BOX(&colloc::evaluate<false>));
+  m.impl("signed_distance_slope", COLLOC_BOX(&colloc::evaluate<true>));
 }

@@ -68,6 +68,9 @@ def test_terms_of_a_flow_that_is_known():
     where = {"dtype": torch.float64, "device": "cpu"}
     terms, samplers = problem.make_problem(Poiseuille(), sizes, 0, where)
     by_name = {term.name: term for term in terms}
+    sections = problem.Weights(sections=6)
+    fluxes = problem.make_problem(Poiseuille(), sizes, 0, where, sections)[0][-1]
+    assert fluxes().shape == (6, 1) and fluxes().abs().max() < 1e-14
     for name in ("interior", "inlet", "outlet"):
         assert by_name[name]().abs().max() < 1e-12, name
     assert by_name["flux"]().abs().max() < 2e-3  # a mean over Halton points
@@ -98,6 +101,43 @@ def test_files_and_resuming(command, tmp_path, capsys):
     with pytest.warns(UserWarning, match="another config"):
         assert command(tmp_path, "--steps", "6", "--resume", *adam) == 0
     assert training.read_metrics(tmp_path / "metrics.jsonl")[-1]["step"] == 6
+
+
+def test_the_viscosity_falls_and_resumes(command, tmp_path, monkeypatch):
+    pytest.importorskip("pytorch_optimizer")
+    monkeypatch.setattr(ring, "write_pictures", lambda *_: None)
+    seen = []
+    follow = problem.Viscosity.follow
+
+    def spy(self, fraction):
+        follow(self, fraction)
+        seen.append(self.value.item())
+
+    monkeypatch.setattr(problem.Viscosity, "follow", spy)
+    steps = training.Trainer.__iter__
+
+    def four(self):
+        for state in steps(self):
+            if state.step == 4:
+                self.stop()
+            yield state
+
+    options = ("--steps", "10", "--seconds", "1e9", *SMALL)
+    assert command(tmp_path / "whole", *options) == 0
+    whole, seen[:] = list(seen), []
+    falling = [0.05 * 0.2 ** min(k / 7, 1.0) for k in range(11)]
+    assert whole == pytest.approx(falling, rel=1e-6)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(training.Trainer, "__iter__", four)
+        assert command(tmp_path / "parts", *options) == 0
+    assert len(seen) < 8
+    del seen[:]
+    assert command(tmp_path / "parts", *options, "--resume") == 0
+    assert seen == whole[-len(seen) :]
+    one, two = (
+        training.RunFolder(tmp_path / name).newest()[1]["net"] for name in ("whole", "parts")
+    )
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_lbfgs_takes_over(command, tmp_path, monkeypatch):
