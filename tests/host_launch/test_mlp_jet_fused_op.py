@@ -285,3 +285,9 @@ def test_the_memory_of_a_block():
     backward(needed)
     with pytest.raises(ValueError, match="shared"):
         backward(needed - 4)
+
+
+def test_what_is_constant_is_marked_as_torch_marks_it():
+    marks = vars(torch.compiler.assume_constant_result(lambda: 0))
+    assert marks and vars(fused.exact).items() >= marks.items()
+    assert vars(fused._memory_of).items() >= marks.items()

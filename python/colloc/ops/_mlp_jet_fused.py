@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +20,8 @@ WIDTHS = (64, 128)
 MOST_INPUTS, MOST_OUTPUTS, MOST_LAYERS, MOST_POINTS = 8, 4, 62, 1 << 34
 #: The orders, with the numbers of inputs that they may be differentiated by.
 FORMS = {"0": (1, 2, 3, 4), "1": (1, 2, 3), "2": (1, 2), "laplacian": (1, 2, 3)}
+
+_T = TypeVar("_T")
 
 DEVICE = "cuda"
 _STAN = KINDS.index("stan")
@@ -37,7 +41,14 @@ enabled = _wanted()
 _block_memory: dict[int | None, int] = {}
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _constant(function: Callable[..., _T]) -> Callable[..., _T]:
+    """torch.compiler.assume_constant_result without its import of torch._dynamo, which takes a
+    second and more."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@_constant
 def _memory_of(device: int | None) -> int:
     """Bytes of shared memory that a block may have, 0 on GPUs without the tensor cores' TF32."""
     if device not in _block_memory:
@@ -47,7 +58,7 @@ def _memory_of(device: int | None) -> int:
     return _block_memory[device]
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_constant
 def exact() -> bool:
     """Whether torch multiplies float32 matrices on a GPU in float32, not in TF32."""
     # The older settings refuse to be read once the newer one was used. torch.compile guards it.
