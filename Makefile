@@ -92,6 +92,7 @@ $(VENV)/.torch: tools/install_torch.sh | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.torch $(SOURCES)
+	@echo "building the extension: some minutes"
 	$(VENV)/bin/python -m pip install -q --no-build-isolation --no-deps -e . --config-settings=cmake.define.COLLOC_HOST_LAUNCH=ON
 	@touch $@
 

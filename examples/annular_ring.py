@@ -11,7 +11,8 @@ run, the equation is weighed evenly, the flux is asked for through 16 cross sect
 the sizes and weights of the source: 6 x 512 neurons, 4096 points, 200,000 steps, weights by the
 distance to the wall, the flux through the outlet, Adam.
 
-``--resume`` goes on from the last checkpoint in ``--output``, bit for bit. Ctrl-C writes one
+``--resume`` goes on from the last checkpoint in ``--output``: bit for bit the run that was never
+stopped, where its steps and not its seconds set learning rate and viscosity. Ctrl-C writes one
 (exit code 130). Results: checkpoints, metrics.jsonl, metrics.json, curves, pictures of u, v, p,
 their errors and streamlines, and a file for ParaView.
 """
@@ -109,7 +110,7 @@ class Config:
             raise ValueError(f"interior: expected at least 64, got {self.interior}.")
         if self.viscosity is not None and not 0.01 <= self.viscosity < math.inf:
             raise ValueError(f"viscosity: expected at least 0.01, got {self.viscosity}.")
-        for name in ("walls", "flux", "slope", "learning_rate"):
+        for name in ("walls", "flux", "slope", "learning_rate", "momentum"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name}: expected a number > 0, got {value}.")
@@ -124,8 +125,14 @@ class Config:
 
     @property
     def first_share(self) -> float:
-        """The first optimiser's part of the run."""
+        """The first optimiser's share of the seconds."""
         return self.adam if self.lbfgs and self.seconds else 1.0
+
+    def first_part(self, state: training.State) -> float:
+        """How much of the first optimiser's part is done, by steps or by seconds."""
+        assert self.steps
+        by_time = state.seconds / (self.seconds * self.first_share) if self.seconds else 0.0
+        return 1.0 if state.stage > 0 else min(1.0, max(state.step / self.steps, by_time))
 
     def complete(self) -> Config:
         """With what the preset says."""
@@ -212,7 +219,7 @@ def make_stages(
         schedule = training.schedules.decay(first, 0.95, 2000)
     else:
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            first, lambda k: 0.03 ** min(made[0].fraction / c.first_share, 1.0) if made else 1.0
+            first, lambda k: 0.03 ** c.first_part(made[0].state) if made else 1.0
         )
     stages = [training.Stage(first, c.steps, schedule, clip=1.0, until=c.first_share)]
     if c.lbfgs:
@@ -253,12 +260,11 @@ def train(c: Config) -> int:
         compile=c.compile, graph=c.graph, config=_plain(asdict(c)),
     )  # fmt: skip
     made.append(trainer)
-    share = c.continuation * c.first_share
-    viscosity.follow(trainer.fraction / share)
+    viscosity.follow(c.first_part(trainer.state) / c.continuation)
     try:
-        for _ in trainer:
-            viscosity.follow(trainer.fraction / share)
-    except training.NonFiniteError as error:
+        for state in trainer:
+            viscosity.follow(c.first_part(state) / c.continuation)
+    except (training.NonFiniteError, training.ProcessError) as error:
         print(f"annular_ring: {error}", file=sys.stderr)
         return 1
     state = trainer.state
@@ -320,6 +326,9 @@ def main() -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"annular_ring: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("annular_ring: aborted; the last checkpoint is there", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

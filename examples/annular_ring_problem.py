@@ -120,8 +120,9 @@ class Sections:
     @classmethod
     def of(cls, count: int, points: int, where: dict[str, Any]) -> Sections:
         """Half of them before the ring and half behind it, the last one the outlet."""
-        half = count // 2
-        at = np.concatenate((np.linspace(-END, -1.9, count - half), np.linspace(1.9, END, half)))
+        behind = (count + 1) // 2
+        before = np.linspace(-END, -1.9, count - behind)
+        at = np.concatenate((before, np.linspace(END, 1.9, behind)[::-1]))
         y, weight = np.polynomial.legendre.leggauss(points)
         x = torch.from_numpy(np.stack((at.repeat(points), np.tile(y, count)), axis=1))
         measure = torch.from_numpy(np.tile(weight, count)[:, None])

@@ -30,7 +30,7 @@ metrics.json, metrics.jsonl with a line for every look, and checkpoints.
 
 ``--resume`` goes on from the last checkpoint in ``--output``: bit for bit the run that was never
 stopped, where its steps and not its seconds set the learning rate. Without it a run starts anew;
-the checkpoints of the one that was there before are kept in ``earlier``.
+the checkpoints of the one that was there before are kept in ``earlier-1`` and so on.
 """
 
 from __future__ import annotations
@@ -47,7 +47,14 @@ from colloc import training
 from common import facts, pick_device
 from helmholtz_config import Config
 from helmholtz_problem import SCALE, StagePoints, exact, make_balancer, make_field, make_terms
-from helmholtz_results import forget_after, put_back, set_aside, summary, write_results
+from helmholtz_results import (
+    check_resumable,
+    forget_after,
+    put_back,
+    set_aside,
+    summary,
+    write_results,
+)
 from torch import Tensor
 
 EXTRAS = {
@@ -109,7 +116,11 @@ class Training:
         self.grid = torch.cartesian_prod(axis, axis)
         self.exact = exact(self.grid)
 
-        self.moved = output is not None and not config.resume and set_aside(output)
+        self.moved: Path | None = None
+        if output is not None and config.resume:
+            check_resumable(output)
+        elif output is not None:
+            self.moved = set_aside(output)
         every = max(1, min(100, config.steps // 20))
         self.trainer = training.Trainer(
             self.terms,
@@ -291,6 +302,9 @@ def main() -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"helmholtz: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("helmholtz: aborted", file=sys.stderr)
+        return 130
     count = run.trainer.processes.count
     if run.trainer.processes.first:
         processes = f"{count} processes with " if count > 1 else ""
@@ -299,6 +313,8 @@ def main() -> int:
             f"results: {folder}",
             flush=True,
         )
+        if run.moved is not None:
+            print(f"checkpoints of the run that was there before: {run.moved}", flush=True)
     try:
         return train(run, folder)
     except OSError as error:

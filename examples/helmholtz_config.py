@@ -25,7 +25,8 @@ class Config:
     """Solve the Helmholtz problem with a physics-informed network."""
 
     output: Path = Path("runs/helmholtz")
-    """folder of the results"""
+    """folder of the results; checkpoints of a run that was there before move to its folders
+    earlier-1, earlier-2, ..."""
     resume: bool = False
     """go on from the last checkpoint in the output folder"""
     boundary: Literal["soft", "hard"] = "soft"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -59,28 +60,34 @@ def summary(metrics: dict[str, Any]) -> str:
     )
 
 
-def set_aside(folder: Path) -> bool:
-    """Move what a trainer has left in the folder to ``earlier``: another one would refuse it.
-
-    The first process does. Whether there was something.
+def set_aside(folder: Path) -> Path | None:
+    """Move what an earlier run has left in the folder to ``earlier-1``, ``earlier-2`` or so on: a
+    trainer refuses it. By the first process; where to, or None.
 
     Raises:
         ValueError: a run still uses the folder.
+        OSError: it cannot be moved.
     """
     processes = training.Processes()
-    there = [name for name in TRAINERS if (folder / name).exists()] if processes.first else []
-    if there:
-        with FolderLock(folder / "checkpoints" / "run.lock", folder):
-            earlier = folder / EARLIER
-            if earlier.exists():
-                shutil.rmtree(earlier)
-            earlier.mkdir()
-            for name in there:
-                (folder / name).rename(earlier / name)
-    return bool(processes.from_first(bool(there)))  # nobody looks at the folder before that
+    moved: Path | None = None
+    problem: Exception | None = None
+    try:
+        if processes.first and _has_run(folder):
+            with FolderLock(folder / "checkpoints" / "run.lock", folder):
+                if _has_run(folder):  # nobody else was faster
+                    numbers = (folder / f"{EARLIER}-{k}" for k in itertools.count(1))
+                    moved = next(path for path in numbers if not path.exists())
+                    moved.mkdir()
+                    _move(folder, moved)
+    except (OSError, ValueError) as error:
+        problem = error
+    moved, problem = processes.from_first((moved, problem))  # nobody looks at it before that
+    if problem is not None:
+        raise problem
+    return moved
 
 
-def put_back(folder: Path, moved: bool) -> None:
+def put_back(folder: Path, moved: Path | None) -> None:
     """Leave the folder as it was before a run that has no results; ``moved``: what
     :func:`set_aside` has returned."""
     for name in TRAINERS:
@@ -89,10 +96,35 @@ def put_back(folder: Path, moved: bool) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-        if moved and (folder / EARLIER / name).exists():
-            (folder / EARLIER / name).rename(path)
-    if moved:
-        (folder / EARLIER).rmdir()
+    if moved is not None:
+        _move(moved, folder)
+        moved.rmdir()
+
+
+def check_resumable(folder: Path) -> None:
+    """A run to go on from that was set aside is not to be overlooked.
+
+    Raises:
+        ValueError: the folder has no run, but earlier ones.
+    """
+    earlier = sorted(path.name for path in folder.glob(f"{EARLIER}-*") if _has_run(path))
+    if earlier and not _has_run(folder):
+        raise ValueError(
+            f"resume: expected checkpoints in {folder}, got none, but those of earlier runs in "
+            f"{', '.join(earlier)}. Move what is in one of them back to {folder}."
+        )
+
+
+def _has_run(folder: Path) -> bool:
+    metrics = folder / "metrics.jsonl"
+    there = any((folder / "checkpoints").glob("step-*.pt"))
+    return there or (metrics.is_file() and metrics.stat().st_size > 0)
+
+
+def _move(source: Path, target: Path) -> None:
+    for name in TRAINERS:
+        if (source / name).exists():
+            (source / name).rename(target / name)
 
 
 def forget_after(folder: Path, step: int) -> None:

@@ -71,6 +71,9 @@ def test_terms_of_a_flow_that_is_known():
     sections = problem.Weights(sections=6)
     fluxes = problem.make_problem(Poiseuille(), sizes, 0, where, sections)[0][-1]
     assert fluxes().shape == (6, 1) and fluxes().abs().max() < 1e-14
+    for count in (1, 2, 3, 8):
+        at = problem.Sections.of(count, 4, where).x[:, 0]
+        assert at.max() == problem.END and len(at.unique()) == count
     for name in ("interior", "inlet", "outlet"):
         assert by_name[name]().abs().max() < 1e-12, name
     assert by_name["flux"]().abs().max() < 2e-3  # a mean over Halton points
@@ -161,5 +164,7 @@ def test_rules(rule, command, tmp_path, monkeypatch):
 def test_wrong_options(command, tmp_path, capsys):
     assert command(tmp_path / "never", "--interior", "8") == 2
     assert "interior: expected at least 64" in " ".join(capsys.readouterr().err.split())
+    assert command(tmp_path / "never", "--momentum", "-1") == 2
+    assert "momentum: expected a number > 0, got -1" in " ".join(capsys.readouterr().err.split())
     assert command(tmp_path / "never", "--graph", *SMALL) == 2
     assert "graph: expected a network on an NVIDIA GPU" in capsys.readouterr().err

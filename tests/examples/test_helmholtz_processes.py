@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,12 +143,22 @@ def test_a_run_that_goes_on_is_bit_for_bit_the_one_that_was_never_stopped(
     assert "resume: expected the checkpoint's points" in capsys.readouterr().err
 
 
-def test_a_run_starts_anew_and_keeps_the_earlier_one_aside(tmp_path, command):
-    for steps in ("3", "2"):
+def test_a_run_starts_anew_and_keeps_the_earlier_ones_aside(tmp_path, command, capsys):
+    for steps in ("3", "2", "4"):
         assert command(tmp_path, "--steps", steps) == 0
-    assert newest(tmp_path)["step"] == 2 and newest(tmp_path / "earlier")["step"] == 3
-    rows = [read_metrics(tmp_path / x / "metrics.jsonl") for x in (".", "earlier")]
-    assert [len(one) for one in rows] == [2, 3]
+        capsys.readouterr()
+    places = {"earlier-1": 3, "earlier-2": 2, ".": 4}
+    assert {name: newest(tmp_path / name)["step"] for name in places} == places
+    rows = {name: read_metrics(tmp_path / name / "metrics.jsonl") for name in places}
+    assert {name: len(one) for name, one in rows.items()} == places
+    # A run that ends before its first checkpoint takes nothing along, and hides nothing.
+    shutil.rmtree(tmp_path / "checkpoints")
+    (tmp_path / "metrics.jsonl").unlink()
+    assert command(tmp_path, "--resume") == 2
+    assert "earlier-1, earlier-2" in capsys.readouterr().err
+    assert command(tmp_path, "--steps", "1") == 0
+    assert {newest(tmp_path / name)["step"] for name in ("earlier-1", "earlier-2")} == {2, 3}
+    assert not (tmp_path / "earlier-3").exists()
 
 
 def test_a_folder_in_use_is_refused(tmp_path, command, capsys):

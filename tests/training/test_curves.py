@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from colloc import training
+from training.problems import trainer as make
 
 
 def test_weights_have_a_panel_of_their_own(tmp_path):
@@ -58,3 +59,19 @@ def test_points_as_vertices_and_as_a_picture(tmp_path):
     with pytest.raises(ValueError, match="values: expected finite numbers"):
         training.plot_points(tmp_path / "y.png", x, q * float("nan"))
     assert {one.name for one in tmp_path.iterdir()} == {"x.vtu", *(f"{d}.png" for d in "1234")}
+
+
+def test_weights_that_move_are_compared(tmp_path, monkeypatch):
+    from colloc.training import curves
+
+    seen = []
+    finish = curves._finish
+    monkeypatch.setattr(curves, "_finish", lambda *a, **k: (seen.append(a[2]), finish(*a, **k))[1])
+    for name, rule in (("one", "ReLoBRaLo"), ("two", "Sum")):
+        make(rule, steps=4, output=tmp_path / name, log_every=1).run()
+    runs = [curves.read_run(tmp_path / name) for name in ("one", "two")]
+    curves.compare_runs(tmp_path / "both.png", runs)
+    assert {"weight: interior", "weight: walls"} <= set(seen)
+    del seen[:]
+    curves.compare_runs(tmp_path / "still.png", runs[1:])
+    assert seen and not any(label.startswith("weight") for label in seen)

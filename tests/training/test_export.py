@@ -185,3 +185,14 @@ def test_what_cannot_be_exported_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"special_bessel_j0.*pt2"):
         training.export(Special(), tmp_path / "x.onnx", example)
     assert not list(tmp_path.iterdir())
+
+
+def test_source_code_of_others_is_not_written_over(tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text("import torch\n")
+    with pytest.raises(ValueError, match="path: expected a new file, or one that was exported"):
+        cc.training.export(rod(), path, points())
+    assert path.read_text() == "import torch\n"
+    path.unlink()
+    for _ in range(2):
+        assert cc.training.export(rod(), path, points()) == path

@@ -377,6 +377,10 @@ def test_parts_that_do_not_fit():
         make("Sum", steps=2).run()
     with pytest.raises(ValueError, match="net: expected a module with parameters"):
         Trainer(terms(net), torch.nn.Identity(), adam(net), steps=1)
+    with pytest.raises(TypeError, match=r"balancer: .*Fixed weights are cc.balancing.Sum"):
+        Trainer(terms(net), net, adam(net), steps=1, balancer={"interior": 1.0})
+    with pytest.raises(TypeError, match=r"optimizer: .*Make one: Adam\(net.parameters"):
+        Trainer(terms(net), net, torch.optim.Adam, steps=1)
 
 
 def test_pairs_that_do_not_go_together():

@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import re
+import shutil
 import signal
 
 import pytest
@@ -101,6 +102,17 @@ def test_trainers_of_one_process(tmp_path):
         make(output=tmp_path, resume=True, steps=20)
     del going
     assert make(output=tmp_path, resume=True, steps=20).run().step == 20
+
+
+def test_a_folder_that_another_run_has_made_anew(tmp_path):
+    loop = iter(make(steps=9, output=tmp_path / "run", save_every=2))
+    next(loop)
+    shutil.rmtree(tmp_path / "run")
+    make(steps=3, output=tmp_path / "run").run()
+    with pytest.raises(ValueError, match="removed since and used by another Trainer"):
+        for _ in loop:
+            pass
+    assert [step for step, _ in RunFolder(tmp_path / "run").checkpoints()] == [3]
 
 
 @pytest.mark.parametrize("missing", ["fcntl", "flock"])

@@ -132,3 +132,30 @@ def test_the_example_in_the_docs(tmp_path, monkeypatch):
     exec(sooner, found)
     assert found["state"].ended == "stopped" and found["causal"].epsilon == 0.1
     assert found["adaptive"].weights.min() > 1
+
+
+def test_lbfgs_alone_looks_at_the_slices_first():
+    net, problem, chosen, rules, _ = parts()
+    lbfgs = torch.optim.LBFGS(net.parameters(), max_iter=3)
+    causal = {"interior": rules["interior"]}
+    Trainer(problem, net, lbfgs, chosen, steps=1, point_rules=causal, progress=False).run()
+    weights = rules["interior"].weights
+    other = cc.balancing.Causal(1, -1.0, 1.0, slices=4, epsilon=0.5)
+    net, problem, chosen, _, _ = parts()
+    problem[0].points = chosen["interior"](0)
+    other(problem[0])
+    assert (weights[1:] > 0).all() and torch.equal(weights, other.weights)
+
+
+def test_an_assigned_epsilon_compiles_once():
+    _, problem, *_ = parts()
+    causal = cc.balancing.Causal(1, -1.0, 1.0, slices=4, epsilon=0.01)
+    compiled = torch.compile(lambda: causal(problem[0]), fullgraph=True)
+    with torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):
+        for epsilon in (0.01, 0.1, 1.0):
+            causal.epsilon = epsilon
+            compiled()
+            found = causal.weights.clone()
+            causal(problem[0])
+            torch.testing.assert_close(found, causal.weights, rtol=1e-12, atol=0)
+            assert causal.state_dict()["_extra_state"] == {"epsilon": epsilon}

@@ -21,7 +21,7 @@ class CausalState(NamedTuple):
 
 
 def causal(
-    values: Tensor, state: CausalState, *, epsilon: float = 1.0
+    values: Tensor, state: CausalState, *, epsilon: float | Tensor = 1.0
 ) -> tuple[Tensor, CausalState]:
     """The weights (slices,) and the new state; ``values`` (slices,) are the slices' losses.
 
@@ -81,6 +81,7 @@ class Causal(nn.Module):
     """
 
     weights: Tensor
+    _epsilon: Tensor
 
     def __init__(
         self,
@@ -98,6 +99,9 @@ class Causal(nn.Module):
         if not self.start < self.stop:
             fail("stop", f"a number above start, {self.start:g}", f"{self.stop:g}")
         self.slices = check_int("slices", slices, minimum=1)
+        # A tensor, so that compiled and captured steps see what is assigned.
+        first = torch.zeros((), dtype=torch.float64)
+        self.register_buffer("_epsilon", first, persistent=False)
         self.epsilon = epsilon
         self.process_group = process_group
         weights = torch.zeros(self.slices, dtype=torch.float64)
@@ -115,11 +119,12 @@ class Causal(nn.Module):
     @property
     def epsilon(self) -> float:
         """How much the slices before must be solved, >= 0; assignable."""
-        return self._epsilon
+        return self._number
 
     @epsilon.setter
     def epsilon(self, epsilon: float) -> None:
-        self._epsilon = check_float("epsilon", epsilon, nonnegative=True)
+        self._number = check_float("epsilon", epsilon, nonnegative=True)
+        self._epsilon.fill_(self._number)
 
     def forward(self, term: Any) -> Tensor:
         """``mean_k w_k L_k`` of a :class:`colloc.Term`, shape (); under ``eval()`` and
@@ -134,7 +139,7 @@ class Causal(nn.Module):
             filled = masses > 0
             if moves:
                 values = torch.where(filled, losses / masses, 0.0)
-                weights, _ = causal(values, CausalState(self.weights), epsilon=self.epsilon)
+                weights, _ = causal(values, CausalState(self.weights), epsilon=self._epsilon)
                 self.weights.copy_(weights)
             weights, masses = pinned(self.weights, masses)
             factors = torch.where(filled, weights / masses, 0.0) / filled.sum()

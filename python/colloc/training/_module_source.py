@@ -12,6 +12,8 @@ from torch import Tensor, fx
 
 from colloc._checks import fail
 
+#: How a file that was written here is known.
+MARK = "Written by colloc.training.export."
 _HEAD = '''"""A trained field: plain torch, with its weights. Written by colloc.training.export.
 
     from NAME_OF_THIS_FILE import Field

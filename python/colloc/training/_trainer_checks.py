@@ -81,7 +81,8 @@ def check_samplers(sampler: Any, terms: Sequence[Term]) -> Samplers:
 def check_trained(name: str, rule: Any, stages: Sequence[Stage]) -> None:
     """A rule of weights is a module, and its parameters belong to the first optimiser."""
     if not callable(rule) or not isinstance(rule, nn.Module):
-        fail_type(name, "None or a balancer (cc.balancing)", describe(rule))
+        fix = "Fixed weights are cc.balancing.Sum({...})." if isinstance(rule, dict) else ""
+        fail_type(name, "None or a balancer (cc.balancing)", describe(rule), fix)
     known = {id(p) for p in stages[0].parameters()}
     missing = [parameter for parameter, p in rule.named_parameters() if id(p) not in known]
     if missing:

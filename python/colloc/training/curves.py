@@ -134,8 +134,9 @@ def compare_runs(
     by: str = "step",
     title: str | None = None,
 ) -> None:
-    """Several runs in one picture: panels for the total loss, each error, each single loss and
-    the learning rate; one colour and one entry in the legend for each run. Atomically.
+    """Several runs in one picture: panels for the total loss, each error, each single loss,
+    weights that move or differ, and the learning rate; one colour and one entry in the legend for
+    each run. Atomically.
 
     Args, raises: as for :func:`plot_run`. Totals of runs whose weights differ do not compare;
     errors do.
@@ -144,10 +145,12 @@ def compare_runs(
         fail_type("runs", "a list of runs", describe(runs))
     names = labels_of(runs)
     panels: list[tuple[str, list[list[float]]]] = [("total loss", [run.loss for run in runs])]
-    for group, label in (("errors", "error"), ("losses", "loss")):
+    for group, label in (("errors", "error"), ("losses", "loss"), ("weights", "weight")):
         for name in dict.fromkeys(key for run in runs for key in getattr(run, group)):
             one = label if name == label else f"{label}: {name}"
-            panels.append((one, [getattr(run, group).get(name, []) for run in runs]))
+            values = [getattr(run, group).get(name, []) for run in runs]
+            if group != "weights" or len({v for y in values for v in y}) > 1:  # they move
+                panels.append((one, values))
     panels.append(("learning rate", [run.learning_rate for run in runs]))
     panels = [one for one in panels if any(math.isfinite(v) for y in one[1] for v in y)]
     if not panels:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from colloc._checks import check_choice, fail
 from colloc.training._extras import require
-from colloc.training._module_source import module_source
+from colloc.training._module_source import MARK, module_source
 from colloc.training.atomic import atomic_path
 from colloc.training.plain import checked, difference, plain
 
@@ -28,8 +28,8 @@ def export(
     example: Tensor | int,
     *,
     format: str | None = None,
-) -> None:
-    """Write a field as a file that knows nothing of this package, atomically.
+) -> Path:
+    """Write a field as a file that knows nothing of this package, atomically; its path.
 
     ============ ======= ==================================================================
     format       suffix  what reads it
@@ -52,7 +52,8 @@ def export(
     Args:
         field, example: as for :func:`colloc.training.plain`, whose result will do as well (for
             several files, traced once). The example's dtype is the file's.
-        path: the file; its suffix chooses the format.
+        path: the file; its suffix chooses the format. An older one is replaced, but for Python
+            files that were not written here.
         format: "exported", "onnx" or "torch", whatever the suffix.
 
     Raises:
@@ -68,6 +69,8 @@ def export(
             fail("path", f"a file that ends in {', '.join(FORMATS)}, or a format", str(path))
         format = FORMATS[path.suffix]
     check_choice("format", format, tuple(FORMATS.values()))
+    if format == "torch" and path.is_file() and MARK not in path.read_text("utf-8", "replace"):
+        fail("path", "a new file, or one that was exported", f"{path}, other source code")
     onnx: Any = require("onnx", "an ONNX file", "export") if format == "onnx" else None
     field, x = checked(field, example)
     graph = plain(field, x)
@@ -86,13 +89,14 @@ def export(
             try:
                 require("onnxruntime", "comparing", "export")
             except ImportError:
-                return
+                return path
         problem = difference(_READERS[format](aside).evaluate, field, x)
         if problem:
             raise RuntimeError(
                 f"format: expected a file with the values of the field, got {problem}, as "
                 f"{format}. Use another format."
             )
+    return path
 
 
 class Exported:

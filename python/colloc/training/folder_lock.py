@@ -62,6 +62,8 @@ class FolderLock:
         """
         if self._depth == 0:
             self._take()
+        elif self._file is not None:
+            self._check_there()
         self._depth += 1
         return self
 
@@ -100,6 +102,13 @@ class FolderLock:
             self._file.truncate(0)
             self._file.seek(0)
             self._file.write(json.dumps(holder | {"mark": self._seen}).encode())
+
+    def _check_there(self) -> None:
+        """The folder may have been removed, and made anew by another run."""
+        with suppress(FileNotFoundError):
+            if not os.path.samestat(os.fstat(self._file.fileno()), self.path.stat()):
+                fail("output", "the folder that this run has begun in",
+                     f"{self.name}, removed since and used by {_who(self._holder())}")  # fmt: skip
 
     def _wait(self, file: Any, kind: int) -> None:
         """Lock, unless another one holds it longer than a moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -97,7 +98,8 @@ def plot_history(
     panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
     for panel, (label, group) in zip(panels, panels_of, strict=True):
         for name, values in group.items():
-            panel.plot(steps, values, label=name, linewidth=1.3)
+            lone = sum(map(math.isfinite, values)) == 1
+            panel.plot(steps, values, "o" if lone else "", label=name, linewidth=1.3)
         panel.set(xlabel="step", ylabel=label)
         if any(value > 0 for values in group.values() for value in values):
             panel.set_yscale("log")

@@ -51,7 +51,9 @@ class Stage:
         if not callable(getattr(self.optimizer, "step", None)) or not hasattr(
             self.optimizer, "param_groups"
         ):
-            fail_type("optimizer", "a torch optimiser", describe(self.optimizer))
+            made = getattr(self.optimizer, "__name__", "torch.optim.Adam")
+            fail_type("optimizer", "a torch optimiser", describe(self.optimizer),
+                      f"Make one: {made}(net.parameters(), lr=1e-3).")  # fmt: skip
         self.steps = check_int("steps", self.steps, minimum=1)
         optimizer = getattr(self.schedule, "optimizer", None)
         if self.schedule is not None and optimizer is not self.optimizer:

@@ -137,8 +137,8 @@ class Trainer:
         names = [term.name for term in self.terms]
         self.balancer = Sum(dict.fromkeys(names, 1.0)) if balancer is None else balancer
         self.device = next(iter(net.parameters())).device
-        self.balancer.to(self.device)
         checks.check_trained("balancer", self.balancer, self.stages)
+        self.balancer.to(self.device)
         self.processes = Processes(process_group)
         self.point_rules = checks.check_point_rules(
             point_rules, self.terms, self.samplers, self.stages, self.processes
@@ -184,6 +184,8 @@ class Trainer:
         if found is not None:
             restore(self, found)
             self._saved, self.rollbacks = self.state.step, int(found["rollbacks"])
+            if self.show and self.processes.first:
+                print(f"going on after step {self._saved} of {output}", file=sys.stderr, flush=True)
         first = collect(self)
         if self.folder is not None:
             check_saved(first)  # now, and not after the first thousand steps
@@ -299,13 +301,17 @@ class Trainer:
         now = state.stage, state.step if stage.resample else state.stage_start
         if self._points_of == now:
             return
-        if self._points_of is None or self._points_of[0] != state.stage:
-            # A line search needs weights that stay.
-            self._losses.train(not stage.needs_closure)
+        begins = self._points_of is None or self._points_of[0] != state.stage
         for term in self.terms:
             sampler = self.samplers.get(term.name)
             if sampler is not None:
                 place(term, sampler(now[1]), self.fixed)
+        if begins:
+            self._losses.train(True)
+            if stage.needs_closure:
+                if state.step == 0:  # weights move once, or they would never have been looked at
+                    self._losses.plainly(0)
+                self._losses.train(False)  # a line search needs weights that stay
         self._points_of = now
 
     def _look(self, bar: Progress | None) -> bool:
