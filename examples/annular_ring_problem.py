@@ -135,7 +135,7 @@ def make_problem(
     sizes: dict[str, int],
     seed: int,
     where: dict[str, Any],
-    weights: Weights = Weights(),  # noqa: B008
+    weights: Weights | None = None,
     viscosity: Viscosity | None = None,
 ) -> tuple[list[cc.Term], dict[str, cc.sampling.Halton]]:
     """Terms and samplers.
@@ -145,9 +145,10 @@ def make_problem(
         sizes: points of a step: interior, no_slip, inlet, outlet, flux.
         seed: of the sequences.
         where: dtype and device.
-        weights: of the terms.
+        weights: of the terms; None: the source's.
         viscosity: nu; None: 0.01.
     """
+    weights = weights or Weights()
     ring = geometry()
     parts: dict[str, Any] = {
         "interior": ring,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from colloc import training
+from example_modules import load
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "annular_ring.py"
 FILES = [
@@ -23,14 +23,6 @@ FILES = [
     "streamlines.png",
 ]
 SMALL = ("--interior", "64", "--width", "8", "--depth", "1", "--device", "cpu")
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPT.with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 load("common")

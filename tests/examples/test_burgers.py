@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import sys
@@ -13,6 +12,7 @@ import colloc as cc
 import pytest
 import torch
 from colloc import training
+from example_modules import load
 from scipy.integrate import quad
 
 ROOT = Path(__file__).parents[2]
@@ -28,17 +28,9 @@ FILES = [
 ]
 
 
-def load(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-load("common", ROOT / "examples" / "common.py")
-problem = load("burgers_problem", ROOT / "examples" / "burgers_problem.py")
-burgers = load("burgers", ROOT / "examples" / "burgers.py")
+load("common")
+problem = load("burgers_problem")
+burgers = load("burgers")
 benchmark = load("burgers_benchmark", ROOT / "benchmarks" / "burgers.py")
 
 SMALL = {"width": 16, "depth": 2, "points": 150, "pool": 600, "refresh_every": 20, "device": "cpu"}

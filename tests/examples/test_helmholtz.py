@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -17,6 +16,7 @@ import colloc as cc
 import pytest
 import torch
 from colloc import training
+from example_modules import load
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples" / "helmholtz.py"
@@ -30,16 +30,8 @@ FILES = [
 ]
 
 
-def load(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 for part in ("common", "helmholtz_config", "helmholtz_problem", "helmholtz_results"):
-    load(part, SCRIPT.with_name(f"{part}.py"))
+    load(part)
 config_of, problem = sys.modules["helmholtz_config"], sys.modules["helmholtz_problem"]
 helmholtz = load("helmholtz_example", SCRIPT)
 

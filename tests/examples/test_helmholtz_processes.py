@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from colloc.training import RunFolder, read_metrics
+from example_modules import load
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples" / "helmholtz.py"
@@ -22,14 +22,6 @@ SMALL = (
     "--seconds", "inf", "--device", "cpu", "--dtype", "float64", "--width", "16", "--depth", "2",
     "--points", "63", "--fixed-points", "65", "--boundary-points", "17",
 )  # fmt: skip
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPT.with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 for part in ("common", "helmholtz_config", "helmholtz_problem", "helmholtz_results"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import sys
@@ -13,17 +12,10 @@ import pytest
 import torch
 from colloc import training
 from colloc.boundary import Dirichlet
+from example_modules import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 F64 = torch.float64
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 load("common")

@@ -27,7 +27,7 @@ CALLS = 500
 class Heap(ctypes.Structure):
     """What glibc says of its heap, struct mallinfo2."""
 
-    _fields_ = [(name, ctypes.c_size_t) for name in NAMES]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_size_t) for name in NAMES]  # noqa: RUF012 - ctypes wants a list
 
 
 def used() -> int:
@@ -68,7 +68,10 @@ def test_nothing_is_left(name):
     call = calls()[name]
     for _ in range(50):
         call()
-    before = used()
-    for _ in range(CALLS):
-        call()
-    assert used() - before < 8 * CALLS  # the string of one call is 32 bytes and more
+    grown = []
+    for _ in range(3):  # what is left by every call is there each time; others' caches are not
+        before = used()
+        for _ in range(CALLS):
+            call()
+        grown.append(used() - before)
+    assert min(grown) < 8 * CALLS, grown  # the string of one call is 32 bytes and more

@@ -44,7 +44,7 @@ _block_memory: dict[int | None, int] = {}
 def _constant(function: Callable[..., _T]) -> Callable[..., _T]:
     """torch.compiler.assume_constant_result without its import of torch._dynamo, which takes a
     second and more."""
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch does it
     return function
 
 

@@ -19,7 +19,7 @@ from colloc._checks import fail
 try:
     import fcntl
 except ImportError:  # not a POSIX system: runs go on without locks
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 #: Seconds in which another one's look, or the end of a killed process, is waited for.
 _PATIENCE = 0.5
