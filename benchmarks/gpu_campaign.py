@@ -1,15 +1,17 @@
 """``python -m benchmarks.gpu_campaign``: everything that must be seen on a GPU, in one call.
 
 The tests that need a GPU, compute-sanitizer on small shapes, what the card itself gives, the ops
-against their floors, and whole training steps. One JSON holds it all, written after every stage,
-so that a call that is cut short keeps what it had; stages that it holds already are not run
-again. ``python -m benchmarks.gpu_campaign families:halton steps:helmholtz-2d-64@2000`` runs parts.
+against their floors, whole training steps, the Helmholtz example at its source's size. One JSON
+holds it all, written after every stage, so that a call that is cut short keeps what it had; stages
+that it holds already are not run again.
+``python -m benchmarks.gpu_campaign families:halton steps:helmholtz-2d-64@2000`` runs parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -94,17 +96,27 @@ def facts() -> dict[str, Any]:
     return of_machine() | {query: card}
 
 
-def timings(stage: str, part: str | None, record: dict[str, Any], rounds: int, out: Path) -> None:
+def timings(
+    stage: str,
+    part: str | None,
+    record: dict[str, Any],
+    rounds: int,
+    out: Path,
+    seconds: float = math.inf,
+) -> None:
     """One stage of figures, in this process; the record is written after every comparison."""
     import torch
 
-    from benchmarks.gpu import ceilings, families, steps
+    from benchmarks.gpu import ceilings, families, helmholtz_full, steps
     from benchmarks.harness import table
 
     torch.manual_seed(0)
     if stage == "ceilings":
         record["ceilings"] = ceilings.run()
         print(json.dumps(record["ceilings"], indent=1), flush=True)
+        return
+    if stage == "helmholtz":
+        helmholtz_full.run(str(part), record, lambda: write(record, out), seconds)
         return
     kept = record.setdefault("comparisons", {})
     if stage == "million":
@@ -133,7 +145,7 @@ def write(record: dict[str, Any], out: Path) -> None:
 
 def all_stages() -> list[str]:
     """The names of all stages, in order."""
-    from benchmarks.gpu import families, steps
+    from benchmarks.gpu import families, helmholtz_full, steps
 
     return [
         *CHECKS,
@@ -142,6 +154,7 @@ def all_stages() -> list[str]:
         "million",
         *(f"families:{name}" for name in families.FAMILIES),
         *(f"steps:{name}@{points}" for name, points in steps.STEPS),
+        *(f"helmholtz:{name}" for name in helmholtz_full.VARIANTS),
     ]
 
 
@@ -176,7 +189,7 @@ def main() -> int:
         timing.WARM[0] = True
         for stage in wanted:
             name, _, part = stage.partition(":")
-            if part and stage not in CHECKS:
+            if name in ("families", "steps"):
                 timings(name, part, {}, arguments.rounds, Path(os.devnull))
         return 0
     if not wanted:
@@ -226,7 +239,7 @@ def main() -> int:
         name, _, part = stage.partition(":")
         start = time.monotonic()
         try:
-            timings(name, part or None, record, arguments.rounds, out)
+            timings(name, part or None, record, arguments.rounds, out, left())
         except Exception as error:
             failed.append(f"{stage}: {type(error).__name__}: {str(error)[:300]}")
             continue

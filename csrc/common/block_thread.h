@@ -6,9 +6,11 @@
 // it is launched by block_launch.cuh with a DeviceThread, in tests by host_block.h with a fiber for
 // every thread of a block.
 //
-// Fragments of a product c += a b of 16 x 8 x 8, g = lane / 4 and t = lane % 4:
-//   a (16 x 8): (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4);
-//   b (8 x 8): (t, g), (t + 4, g);  c (16 x 8): (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
+// Fragments of a product c += a b of 16 x 16 by 16 x 8, g = lane / 4 and t = lane % 4; a word of a
+// and b has two halves (float16), the second one column of a, or row of b, further:
+//   a (16 x 16): (g, 2t), (g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8);
+//   b (16 x 8): (2t, g), (2t + 8, g);
+//   c (16 x 8), float: (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
 #pragma once
 
 #include <cstddef>
@@ -57,22 +59,39 @@ struct DeviceThread {
   __device__ __forceinline__ void sync() const { __syncthreads(); }
   __device__ __forceinline__ void sync_warp() const { __syncwarp(); }
 
-  // c += a b; of the operands' bits the tensor cores read the sign, exponent and 10 of the
-  // fraction.
-  __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4],
-                                      const uint32_t (&b)[2]) const {
-    asm volatile(
-        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, "
-        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  // c += a b, or c = a b where it is `Fresh`. Exact products, whose sums are cut off.
+  template <bool Fresh>
+  __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                      uint32_t b1) const {
+    if constexpr (Fresh) {
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
+          "{%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+          : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
+    } else {
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
+          "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    }
   }
 
-  // Rounded to the nearest number with 10 bits of fraction; the bits after them are 0.
-  __device__ __forceinline__ uint32_t to_tf32(float x) const {
+  // Two numbers rounded to halves, and back.
+  __device__ __forceinline__ uint32_t to_halves(float first, float second) const {
     uint32_t bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(second), "f"(first));
     return bits;
+  }
+  __device__ __forceinline__ void from_halves(uint32_t bits, float& first, float& second) const {
+    asm("{\n.reg .b16 low, high;\nmov.b32 {low, high}, %2;\ncvt.f32.f16 %0, low;\n"
+        "cvt.f32.f16 %1, high;\n}"
+        : "=f"(first), "=f"(second)
+        : "r"(bits));
+  }
+
+  // The largest of all lanes.
+  __device__ __forceinline__ uint32_t reduce_max(uint32_t x) const {
+    return __reduce_max_sync(0xffffffffu, x);
   }
 
   __device__ __forceinline__ float shuffle_xor(float x, int mask) const {
@@ -84,6 +103,14 @@ struct DeviceThread {
   __device__ __forceinline__ void load_matrix(uint32_t (&to)[4], const float* row) const {
     const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+  }
+  // The same with each matrix, of 8 x 8 halves, transposed.
+  __device__ __forceinline__ void load_transposed(uint32_t (&to)[4], const float* row) const {
+    const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
                  : "r"(address)
                  : "memory");
@@ -118,6 +145,10 @@ struct DeviceThread {
   __device__ __forceinline__ void load4_once(float (&to)[4], const float* from) const {
     const float4 v = __ldcs(reinterpret_cast<const float4*>(from));
     to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+  }
+  // Brings it into the second cache.
+  __device__ __forceinline__ void prefetch(const float* from) const {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
   }
   // Global memory that is not read soon.
   __device__ __forceinline__ void store4(float* to, const float (&v)[4]) const {

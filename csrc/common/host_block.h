@@ -9,6 +9,7 @@
 // off to float, about as tensor cores do.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <deque>
@@ -22,6 +23,7 @@
 
 #include "common/block_thread.h"
 #include "common/host_fiber.h"
+#include "common/host_half.h"
 
 // Kernels are long and unrolled: what they call stays out of them, or they take minutes to compile.
 #define COLLOC_APART __attribute__((noinline))
@@ -74,13 +76,22 @@ class HostThread {
   float* shared() const;
   void sync() const;
   void sync_warp() const;
-  void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) const;
-  uint32_t to_tf32(float x) const {
-    if (std::isnan(x)) return 0x7fffe000u;
-    return (math::bits_as<uint32_t>(x) + 0x1000u) & 0xffffe000u;  // halves away from 0
+  template <bool Fresh>
+  void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) const {
+    const float zeros[4] = {};
+    multiply(c, Fresh ? zeros : c, a, {b0, b1});
   }
+  uint32_t to_halves(float first, float second) const {
+    return half_from_float(first) | half_from_float(second) << 16;
+  }
+  void from_halves(uint32_t bits, float& first, float& second) const {
+    first = float_from_half(bits & 0xffffu);
+    second = float_from_half(bits >> 16);
+  }
+  uint32_t reduce_max(uint32_t x) const;
   float shuffle_xor(float x, int mask) const;
   void load_matrix(uint32_t (&to)[4], const float* row) const;
+  void load_transposed(uint32_t (&to)[4], const float* row) const;
   void copy_async(float* shared, const float* global) const;
   void commit_async() const {
     fiber_->groups.push_back(std::move(fiber_->open));
@@ -98,6 +109,7 @@ class HostThread {
   void load2(float (&to)[2], const float* from) const { take(to, from); }
   void load4(float (&to)[4], const float* from) const { take(to, from); }
   void load4_once(float (&to)[4], const float* from) const { take(to, from); }
+  void prefetch(const float*) const {}
   void store4(float* to, const float (&v)[4]) const { put(to, v); }
   void read2(float (&to)[2], const float* from) const { take(to, check_shared(from, 8)); }
   void read4(float (&to)[4], const float* from) const { take(to, check_shared(from, 16)); }
@@ -127,6 +139,8 @@ class HostThread {
     }
   }
   const float* check_shared(const float* at, size_t bytes) const;
+  void multiply(float (&to)[4], const float (&c)[4], const uint32_t (&a)[4],
+                const uint32_t (&b)[2]) const;
   template <typename Make>
   void meet(const char* what, const Make& make) const;
 
@@ -283,30 +297,48 @@ inline float cut_off(double x) {
   return math::bits_as<float>(math::bits_as<uint32_t>(rounded) - (past ? 1u : 0u));
 }
 
-COLLOC_APART inline void HostThread::mma(float (&c)[4], const uint32_t (&a)[4],
-                                         const uint32_t (&b)[2]) const {
+COLLOC_APART inline void HostThread::multiply(float (&to)[4], const float (&c)[4],
+                                              const uint32_t (&a)[4],
+                                              const uint32_t (&b)[2]) const {
   HostWarp& warp = block_->warps_[this->warp()];
   std::memcpy(warp.a[lane()], a, sizeof(a));
   std::memcpy(warp.b[lane()], b, sizeof(b));
   std::memcpy(warp.c[lane()], c, sizeof(c));
   meet("mma", [](HostWarp& all) {
-    const auto value = [](uint32_t bits) { return math::bits_as<float>(bits & 0xffffe000u); };
-    double left[16][8], right[8][8];
+    const auto value = [](uint32_t bits, int half) -> double {
+      return float_from_half(bits >> 16 * half & 0xffffu);
+    };
+    double left[16][16], right[16][8];
     for (int i = 0; i < warp_size; ++i) {
       const int g = i / 4, t = i % 4;
-      for (int e = 0; e < 4; ++e) left[g + 8 * (e % 2)][t + 4 * (e / 2)] = value(all.a[i][e]);
-      for (int e = 0; e < 2; ++e) right[t + 4 * e][g] = value(all.b[i][e]);
+      for (int half = 0; half < 2; ++half) {
+        for (int e = 0; e < 4; ++e) {
+          left[g + 8 * (e % 2)][2 * t + 8 * (e / 2) + half] = value(all.a[i][e], half);
+        }
+        for (int e = 0; e < 2; ++e) right[2 * t + 8 * e + half][g] = value(all.b[i][e], half);
+      }
     }
     for (int i = 0; i < warp_size; ++i) {
       for (int e = 0; e < 4; ++e) {
         const int row = i / 4 + 8 * (e / 2), column = 2 * (i % 4) + e % 2;
         double sum = all.c[i][e];
-        for (int k = 0; k < 8; ++k) sum += left[row][k] * right[k][column];
+        for (int k = 0; k < 16; ++k) sum += left[row][k] * right[k][column];
         all.c[i][e] = cut_off(sum);
       }
     }
   });
-  std::memcpy(c, warp.c[lane()], sizeof(c));
+  std::memcpy(to, warp.c[lane()], sizeof(to));
+}
+
+COLLOC_APART inline uint32_t HostThread::reduce_max(uint32_t x) const {
+  HostWarp& warp = block_->warps_[this->warp()];
+  warp.a[lane()][0] = x;
+  meet("reduce_max", [](HostWarp& all) {
+    uint32_t most = 0;
+    for (int i = 0; i < warp_size; ++i) most = std::max(most, all.a[i][0]);
+    for (int i = 0; i < warp_size; ++i) all.found[i][0] = most;
+  });
+  return warp.found[lane()][0];
 }
 
 COLLOC_APART inline float HostThread::shuffle_xor(float x, int mask) const {
@@ -337,6 +369,24 @@ COLLOC_APART inline void HostThread::load_matrix(uint32_t (&to)[4], const float*
     for (int i = 0; i < warp_size; ++i) {
       for (int e = 0; e < 4; ++e) {
         all.found[i][e] = math::bits_as<uint32_t>(all.row[8 * e + i / 4][i % 4]);
+      }
+    }
+  });
+  std::memcpy(to, warp.found[lane()], sizeof(to));
+}
+
+COLLOC_APART inline void HostThread::load_transposed(uint32_t (&to)[4], const float* row) const {
+  HostWarp& warp = block_->warps_[this->warp()];
+  warp.row[lane()] = check_shared(row, 16);
+  meet("load_transposed", [](HostWarp& all) {
+    const auto half = [&](int matrix, int row, int column) {
+      const uint32_t word = math::bits_as<uint32_t>(all.row[8 * matrix + row][column / 2]);
+      return word >> 16 * (column % 2) & 0xffffu;
+    };
+    for (int i = 0; i < warp_size; ++i) {
+      const int g = i / 4, t = i % 4;
+      for (int e = 0; e < 4; ++e) {
+        all.found[i][e] = half(e, 2 * t, g) | half(e, 2 * t + 1, g) << 16;
       }
     }
   });

@@ -47,16 +47,16 @@ inline Scaling scaling(const math::MeasureTotals& totals, double power, double f
   return s;
 }
 
-// q = (m a + shift a) factor
+// q = (m a + shift a) factor. Also made on the GPU.
 struct Normalisation {
   double shift, factor;
   bool uniform;  // nothing but zeros: the shares of area
 };
 
-inline Normalisation normalisation(const math::MeasureTotals& totals, double floor,
-                                   double relative_floor) {
+COLLOC_HD Normalisation normalisation(const math::MeasureTotals& totals, double floor,
+                                      double relative_floor) {
   // From here on the relative floor alone counts.
-  const double relative = std::min(relative_floor, 1e100);
+  const double relative = relative_floor < 1e100 ? relative_floor : 1e100;
   const double shift = floor + relative * (totals.weighted / totals.area);
   const double total = totals.weighted + shift * totals.area;
   if (total == 0.0) return {1.0, 1.0 / totals.area, true};

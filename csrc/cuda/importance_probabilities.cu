@@ -28,10 +28,7 @@ bool run(const Tensor& measure, const Optional& area, bool norm, double power, d
                               static_cast<double*>(out.mutable_data_ptr())};
   GpuDevice device(measure);
   return probability_bodies(
-      rows, floor, relative_floor, device.take<math::MeasureTotals>(total_blocks(items) + 1),
-      [&](const auto& body) { device.run(body); },
-      [&](const auto& body, const BlockGrid& grid) { device.run_blocks(body, grid); },
-      [&](const math::MeasureTotals* from) { return device.fetch(from); },
+      rows, floor, relative_floor, device,
       [&](const math::MeasureTotals& totals) { check_totals(totals, norm, items); });
 }
 

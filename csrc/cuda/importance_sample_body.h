@@ -4,13 +4,15 @@
 #include <vector>
 
 #include "common/importance_plan.h"
-#include "cuda/importance_draw_body.h"
+#include "cuda/importance_tile_body.h"
 
 namespace colloc {
 
 // Totals, and with `groups` the sums of 32 values each.
 struct PoolBody {
   static constexpr int threads = 256, least_blocks = 4;
+  static constexpr int together = 4;  // items that are loaded before any work
+  static constexpr int64_t tile = threads * together;
 
   const double* q;
   DeviceShares shares;
@@ -21,41 +23,74 @@ struct PoolBody {
   template <typename Thread>
   COLLOC_BLOCK void operator()(const Thread& t) const {
     math::PoolTotals sum = none();
-    // Whole warps go on, for what their lanes do together.
-    const int64_t step = t.blocks() * threads;
-    int64_t first = t.block() * threads + t.warp() * warp_size;
-    // The next item is loaded before the work on this one.
-    double next = 0.0;
-    DeviceShares::Loaded next_share{};
-    const auto load = [&](int64_t i) {
-      if (i >= items) return;
-      next = q[i];
-      next_share = shares.load(i);
-    };
-    load(first + t.lane());
-    for (; first < items; first += step) {
-      const int64_t i = first + t.lane();
-      const double a = shares.value(next_share);
-      double value = i < items ? next : 0.0;
-      load(i + step);
-      if (i < items) {
-        const bool bad = !math::finite_nonnegative(value), bad_area = !math::finite_nonnegative(a);
-        math::add(sum, {value, a, value, value > 0.0, bad, bad ? i : items, bad_area,
-                        bad_area ? i : items});
-      }
-      if (groups != nullptr) {
+    for (int64_t first = t.block() * tile; first < items; first += t.blocks() * tile) {
+      double value[together];
+      DeviceShares::Loaded share[together];
 #pragma unroll
-        for (int mask = 1; mask < warp_size; mask *= 2) value += double_of_lane(t, value, mask);
-        if (t.lane() == 0) groups[first / fan] = value;
+      for (int k = 0; k < together; ++k) {
+        const int64_t i = first + k * threads + t.thread();
+        value[k] = i < items ? q[i] : 0.0;
+        share[k] = i < items ? shares.load(i) : DeviceShares::Loaded{0.0f, 0.0};
+      }
+#pragma unroll
+      for (int k = 0; k < together; ++k) {
+        const int64_t i = first + k * threads + t.thread();
+        add_item(sum, i, value[k], shares.value(share[k]));
+        // Whole warps, for what their lanes do together.
+        if (groups != nullptr) {
+          double all = value[k];
+#pragma unroll
+          for (int mask = 1; mask < warp_size; mask *= 2) all += double_of_lane(t, all, mask);
+          if (t.lane() == 0 && i < items) groups[i / fan] = all;
+        }
       }
     }
     const math::PoolTotals all = block_total(t, sum);
     if (t.thread() == 0) totals[t.block()] = all;
   }
 
+  COLLOC_HD_MEMBER void add_item(math::PoolTotals& sum, int64_t i, double value, double a) const {
+    sum.sum += value;
+    sum.area += a;
+    if (value > sum.largest) sum.largest = value;
+    sum.positive += value > 0.0;
+    if (!math::finite_nonnegative(value)) {
+      ++sum.bad;
+      if (i < sum.first_bad) sum.first_bad = i;
+    }
+    if (!math::finite_nonnegative(a)) {
+      ++sum.bad_area;
+      if (i < sum.first_bad_area) sum.first_bad_area = i;
+    }
+  }
+
   COLLOC_HD_MEMBER math::PoolTotals none() const { return {0.0, 0.0, 0.0, 0, 0, items, 0, items}; }
 
   BlockGrid grid() const { return {total_blocks(items), threads * sizeof(math::PoolTotals)}; }
+};
+
+// The sum over the pool, for the next kernels and for the host, and the top of its tree.
+struct PoolTotalBody {
+  static constexpr int threads = 256, least_blocks = 1;
+
+  const math::PoolTotals* from;
+  int64_t count;
+  math::PoolTotals none;
+  math::PoolTotals *to, *host;
+  SumTree tree;
+  int first;  // level; from `levels` on there are none
+
+  template <typename Thread>
+  COLLOC_BLOCK void operator()(const Thread& t) const {
+    const math::PoolTotals all = sum_of_blocks(t, from, count, none);
+    if (t.thread() == 0) {
+      *to = all;
+      *host = all;
+    }
+    fill_top(t, tree, first);
+  }
+
+  BlockGrid grid() const { return {1, threads * sizeof(math::PoolTotals)}; }
 };
 
 struct CertainBody {
@@ -201,10 +236,12 @@ struct SampleArrays {
   T* weight;
 };
 
-// `device` has what differs between a GPU and the host: run(body), take<X>(count) for memory that
-// lives until the end, fetch(pointer) -> the value there, load(pointer, count) -> a vector of a
-// copy, upload(vector, pointer) and, for a repair, save(vector, pointer); least_walked(): the draws
-// from which on threads make several each.
+// `device` has what differs between a GPU and the host: run(body), run_blocks(body, grid),
+// take<X>(count) for memory that lives until the end, fetch(pointer) -> the value there,
+// load(pointer, count) -> a vector of a copy, upload(vector, pointer) and, for a repair,
+// save(vector, pointer). with_host<X>(): memory that kernels write and the host reads; what was
+// written there before mark() is what received(pointer) waits for. least_walked(): the draws from
+// which on blocks search for them together.
 template <typename Device>
 Inclusion include(Device& device, const double* q, int64_t items, const math::PoolTotals& totals,
                   int64_t n) {
@@ -236,8 +273,71 @@ SumTree filled_tree(Device& device, const double* values, int64_t count, Counted
                     double limit) {
   const SumTree tree =
       make_tree(values, count, which, limit, device.template take<double>(tree_memory(count)));
-  fill_tree(tree, [&](const auto& body) { device.run(body); });
+  const int top = fill_wide(tree, [&](const auto& body) { device.run(body); }, 0);
+  const TreeTopBody rest{tree, top};
+  if (top < tree.levels) device.run_blocks(rest, rest.grid());
   return tree;
+}
+
+// Multinomial and stratified ones.
+template <typename T, typename Device>
+void replaced_draws(const SampleArrays<T>& s, Device& device, const SumTree& pool,
+                    const math::PoolTotals* totals) {
+  const auto run = [&](const auto& body) { device.run(body); };
+  const math::DrawKeys keys = math::draw_keys(s.seed);
+  DrawPlaces places{s.scheme, keys, pool, {}, nullptr, nullptr, nullptr, s.n};
+  if (s.scheme == math::DrawScheme::multinomial) {
+    const int64_t draw_blocks = math::draw_blocks(s.n);
+    auto* groups = device.template take<double>((s.n + fan - 1) / fan);
+    auto* each = device.template take<double>(draw_blocks + 1);
+    auto* within = device.template take<double>(s.n);
+    const ExponentialBody exponentials{keys, s.n, within, groups};
+    device.run_blocks(exponentials, exponentials.grid());
+    run(TimesBody{keys, s.n, each, groups});
+    places.times = filled_tree(device, each, draw_blocks + 1, Counted::all, no_limit);
+    auto* starts = device.template take<double>(draw_blocks + 1);
+    run(StartsBody{places.times, starts});
+    places.starts = starts;
+    places.within = within;
+    places.groups = groups;
+  }
+  if (s.n >= device.least_walked() && s.n >= s.items / 8) {
+    const TileBody<T> tiles{places,  totals,  s.shares, TileBody<T>::rounds_for(s.n, s.items),
+                            s.index, s.weight};
+    device.run_blocks(tiles, tiles.grid());
+  } else {
+    run(DrawBody<T>{places, totals, s.shares, s.index, s.weight});
+  }
+}
+
+// Without replacement.
+template <typename T, typename Device>
+void different_draws(const SampleArrays<T>& s, Device& device, const math::PoolTotals& totals) {
+  const auto run = [&](const auto& body) { device.run(body); };
+  auto* order = device.template take<int64_t>(s.items);
+  device.upload(draw_order(s.seed, s.items), order);
+  auto* q = device.template take<double>(s.items);
+  run(ShuffleBody{order, s.q, s.items, q});
+  const Inclusion included = include(device, q, s.items, totals, s.n);
+  const double limit = included.certain > 0 ? included.limit : no_limit;
+  const int64_t drawn = s.n - included.certain;
+  int64_t* index = included.certain > 0 ? device.template take<int64_t>(drawn + 1) : s.index;
+  if (drawn > 0) {
+    const SumTree pool = filled_tree(device, q, s.items, Counted::rest, limit);
+    const DrawPlaces places{s.scheme, math::draw_keys(s.seed), pool, {}, nullptr, nullptr, nullptr,
+                            drawn};
+    run(DrawBody<T>{places, nullptr, s.shares, index, nullptr});
+    separate_on(device, index, drawn, q, s.items, limit);
+  }
+  if (included.certain > 0) {
+    auto* sure = device.template take<int64_t>(included.certain);
+    const SumTree tree = filled_tree(device, q, s.items, Counted::certain, limit);
+    run(CountedBody{tree, included.certain, sure});
+    run(MergeBody{index, drawn, sure, included.certain, s.index});
+  }
+  run(ItemBody{order, s.n, s.index});
+  const math::WeightFormula formula = weight_formula(s.scheme, totals, s.n, included.limit);
+  run(WeightBody<T>{formula, s.q, s.shares, s.index, s.n, s.weight});
 }
 
 template <typename T, typename Device, typename Check>
@@ -247,6 +347,7 @@ void sample_bodies(const SampleArrays<T>& s, Device& device, const Check& check)
   const bool once = s.scheme == DrawScheme::without_replacement;
   const int64_t blocks = total_blocks(s.items);
   auto* memory = device.template take<math::PoolTotals>(blocks + 1);
+  auto* host = device.template with_host<math::PoolTotals>();
   // The tree of all values; without replacement it is of the pool in another order.
   SumTree pool{};
   if (!once && s.n > 0) {
@@ -255,69 +356,16 @@ void sample_bodies(const SampleArrays<T>& s, Device& device, const Check& check)
   }
   const PoolBody body{s.q, s.shares, s.items, pool.levels > 0 ? pool.level[0] : nullptr, memory};
   device.run_blocks(body, body.grid());
-  const TotalBody<math::PoolTotals> sum{memory, blocks, body.none(), memory + blocks};
+  const int top = fill_wide(pool, run, 1);
+  const PoolTotalBody sum{memory, blocks, body.none(), memory + blocks, host, pool, top};
   device.run_blocks(sum, sum.grid());
-  const math::PoolTotals totals = device.fetch(sum.to);
+  device.mark();
+  // Draws with replacement are launched before the sums are looked at: they read and write inside
+  // their arrays whatever the entries are.
+  if (!once && s.n > 0) replaced_draws(s, device, pool, sum.to);
+  const math::PoolTotals totals = device.received(host);
   check(totals);
-  if (s.n == 0) return;
-
-  int64_t* order = nullptr;
-  const double* q = s.q;
-  if (once) {
-    order = device.template take<int64_t>(s.items);
-    device.upload(draw_order(s.seed, s.items), order);
-    auto* mixed = device.template take<double>(s.items);
-    run(ShuffleBody{order, s.q, s.items, mixed});
-    q = mixed;
-  }
-  Inclusion included{no_limit, 0, totals.sum};
-  if (once) included = include(device, q, s.items, totals, s.n);
-  const double limit = included.certain > 0 ? included.limit : no_limit;
-  const int64_t drawn = s.n - included.certain;
-  int64_t* index = included.certain > 0 ? device.template take<int64_t>(drawn + 1) : s.index;
-
-  const math::DrawKeys keys = math::draw_keys(s.seed);
-  SumTree times{};
-  double* starts = nullptr;
-  double* within = nullptr;
-  double* groups = nullptr;
-  if (s.scheme == DrawScheme::multinomial) {
-    const int64_t draw_blocks = math::draw_blocks(s.n);
-    groups = device.template take<double>((s.n + fan - 1) / fan);
-    auto* each = device.template take<double>(draw_blocks + 1);
-    within = device.template take<double>(s.n);
-    const ExponentialBody exponentials{keys, s.n, within, groups};
-    device.run_blocks(exponentials, exponentials.grid());
-    run(TimesBody{keys, s.n, each, groups});
-    times = filled_tree(device, each, draw_blocks + 1, Counted::all, no_limit);
-    starts = device.template take<double>(draw_blocks + 1);
-    run(StartsBody{times, starts});
-  }
-  const math::WeightFormula formula = weight_formula(s.scheme, totals, s.n, included.limit);
-  if (drawn > 0) {
-    if (once) {
-      pool = filled_tree(device, q, s.items, Counted::rest, limit);
-    } else {
-      fill_tree(pool, run, 1);
-    }
-    const DrawPlaces places{s.scheme, keys, pool, times, starts, within, groups, drawn};
-    if (!once && s.n >= device.least_walked() && s.n >= s.items / 8) {
-      const WalkBody<T> walk{places, formula, s.shares, index, s.weight};
-      device.run_blocks(walk, walk.grid());
-    } else {
-      run(DrawBody<T>{places, formula, s.shares, index, once ? nullptr : s.weight});
-    }
-    if (once) separate_on(device, index, drawn, q, s.items, limit);
-  }
-  if (included.certain > 0) {
-    auto* sure = device.template take<int64_t>(included.certain);
-    const SumTree tree = filled_tree(device, q, s.items, Counted::certain, limit);
-    run(CountedBody{tree, included.certain, sure});
-    run(MergeBody{index, drawn, sure, included.certain, s.index});
-  }
-  if (!once) return;
-  run(ItemBody{order, s.n, s.index});
-  run(WeightBody<T>{formula, s.q, s.shares, s.index, s.n, s.weight});
+  if (once && s.n > 0) different_draws(s, device, totals);
 }
 
 }  // namespace colloc

@@ -33,6 +33,30 @@ struct DeviceShares {
   COLLOC_HD_MEMBER double value(const Loaded& loaded) const {
     return single != nullptr ? static_cast<double>(loaded.single) : loaded.wide;
   }
+
+  // Of items i and i + 1, i even, where the shares lie so that pairs can be loaded at once.
+  struct alignas(8) Singles {
+    float of[2];
+  };
+  struct LoadedPair {
+    Singles single;
+    Sixteen<double> wide;
+  };
+
+  bool paired() const {
+    return reinterpret_cast<uintptr_t>(single) % sizeof(Singles) == 0 && sixteen_aligned(wide);
+  }
+
+  COLLOC_HD_MEMBER LoadedPair load_pair(int64_t i) const {
+    LoadedPair pair{{{0.0f, 0.0f}}, {{1.0, 1.0}}};
+    if (single != nullptr) pair.single = *reinterpret_cast<const Singles*>(single + i);
+    if (wide != nullptr) pair.wide = *reinterpret_cast<const Sixteen<double>*>(wide + i);
+    return pair;
+  }
+
+  COLLOC_HD_MEMBER double value(const LoadedPair& pair, int k) const {
+    return single != nullptr ? static_cast<double>(pair.single.of[k]) : pair.wide.values[k];
+  }
 };
 
 constexpr int64_t most_parts = 32768;
@@ -58,7 +82,9 @@ struct GatherBody {
   Grid grid() const { return grid_for(parts); }
 };
 
-constexpr int64_t most_total_blocks = 132 * 8;
+// As many blocks as an H100 holds at once, four on each multiprocessor, so that all go through the
+// pool together: what was touched last is still in the cache where the next kernel begins.
+constexpr int64_t most_total_blocks = 132 * 4;
 
 inline int64_t total_blocks(int64_t items) {
   const int64_t wanted = (items + 255) / 256;
@@ -78,25 +104,14 @@ COLLOC_BLOCK Totals block_total(const Thread& t, const Totals& own) {
   return all[0];
 }
 
-// The sum of the blocks' totals, by one block: to[0].
-template <typename Totals>
-struct TotalBody {
-  static constexpr int threads = 256, least_blocks = 1;
-  const Totals* from;
-  int64_t count;
-  Totals none;
-  Totals* to;
-
-  template <typename Thread>
-  COLLOC_BLOCK void operator()(const Thread& t) const {
-    Totals sum = none;
-    for (int64_t i = t.thread(); i < count; i += threads) math::add(sum, from[i]);
-    const Totals all = block_total(t, sum);
-    if (t.thread() == 0) to[0] = all;
-  }
-
-  BlockGrid grid() const { return {1, threads * sizeof(Totals)}; }
-};
+// The sum of the blocks' totals, by one block.
+template <typename Totals, typename Thread>
+COLLOC_BLOCK Totals sum_of_blocks(const Thread& t, const Totals* from, int64_t count,
+                                  const Totals& none) {
+  Totals sum = none;
+  for (int64_t i = t.thread(); i < count; i += t.threads()) math::add(sum, from[i]);
+  return block_total(t, sum);
+}
 
 // Exchanges doubles between lanes.
 template <typename Thread>
@@ -169,8 +184,8 @@ struct SumTree {
 
   COLLOC_HD_MEMBER double whole() const { return level[levels - 1][0]; }
 
-  // The item i with P_(i-1) <= place < P_i; the last one above 0 where rounding finds none.
-  COLLOC_HD_MEMBER int64_t find(double place) const {
+  // The leaf (32 values) that a place lies in, which becomes the rest in it.
+  COLLOC_HD_MEMBER int64_t leaf(double& place) const {
     int64_t node = 0;
     for (int l = levels - 2; l >= 0; --l) {
       const double* sums = level[l] + node * fan;
@@ -179,6 +194,12 @@ struct SumTree {
       node = node * fan + (left >= fan ? child<true>(sums, fan, place)
                                        : child<false>(sums, static_cast<int>(left), place));
     }
+    return node;
+  }
+
+  // The item i with P_(i-1) <= place < P_i; the last one above 0 where rounding finds none.
+  COLLOC_HD_MEMBER int64_t find(double place) const {
+    const int64_t node = leaf(place);
     const int64_t first = node * fan;
     if (count - first >= fan) {
       return first + (which == Counted::all ? item<true, true>(values + first, fan, place)
@@ -272,41 +293,69 @@ inline SumTree make_tree(const double* values, int64_t count, Counted which, dou
 }
 
 // Fills one level; the one below it becomes running sums.
+COLLOC_HD void fill_level(const SumTree& tree, int filled, ThreadIndex thread) {
+  const int64_t below = filled == 0 ? tree.count : tree.size[filled - 1];
+  for (int64_t g = thread.global; g < tree.size[filled]; g += thread.total) {
+    const int64_t end = below - g * fan < fan ? below : (g + 1) * fan;
+    const int children = static_cast<int>(end - g * fan);
+    // All loads first: they need not wait for each other.
+    double own[fan];
+#pragma unroll
+    for (int k = 0; k < fan; ++k) {
+      own[k] = 0.0;
+      if (k < children) {
+        own[k] = filled == 0 ? tree.value(g * fan + k) : tree.level[filled - 1][g * fan + k];
+      }
+    }
+    double sum = 0.0;
+#pragma unroll
+    for (int k = 0; k < fan; ++k) {
+      sum += own[k];
+      if (filled > 0 && k < children) tree.level[filled - 1][g * fan + k] = sum;
+    }
+    tree.level[filled][g] = sum;
+  }
+}
+
 struct TreeBody {
   SumTree tree;
   int filled;
 
-  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    const int64_t below = filled == 0 ? tree.count : tree.size[filled - 1];
-    for (int64_t g = thread.global; g < tree.size[filled]; g += thread.total) {
-      const int64_t end = below - g * fan < fan ? below : (g + 1) * fan;
-      const int children = static_cast<int>(end - g * fan);
-      // All loads first: they need not wait for each other.
-      double own[fan];
-#pragma unroll
-      for (int k = 0; k < fan; ++k) {
-        own[k] = 0.0;
-        if (k < children) {
-          own[k] = filled == 0 ? tree.value(g * fan + k) : tree.level[filled - 1][g * fan + k];
-        }
-      }
-      double sum = 0.0;
-#pragma unroll
-      for (int k = 0; k < fan; ++k) {
-        sum += own[k];
-        if (filled > 0 && k < children) tree.level[filled - 1][g * fan + k] = sum;
-      }
-      tree.level[filled][g] = sum;
-    }
-  }
+  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const { fill_level(tree, filled, thread); }
 
   Grid grid() const { return grid_for(tree.size[filled]); }
 };
 
-// Levels from `first` on.
+// Levels from `first` on by one block, one after the other.
+template <typename Thread>
+COLLOC_BLOCK void fill_top(const Thread& t, const SumTree& tree, int first) {
+  for (int l = first; l < tree.levels; ++l) {
+    t.sync();
+    fill_level(tree, l, ThreadIndex{t.thread(), t.threads()});
+  }
+}
+
+struct TreeTopBody {
+  static constexpr int threads = 256, least_blocks = 1;
+  SumTree tree;
+  int first;
+
+  template <typename Thread>
+  COLLOC_BLOCK void operator()(const Thread& t) const {
+    fill_top(t, tree, first);
+  }
+
+  BlockGrid grid() const { return {1, 0}; }
+};
+
+// Fills levels from `first` on by many blocks; the next one is so short that one block fills the
+// rest.
 template <typename Run>
-void fill_tree(const SumTree& tree, const Run& run, int first = 0) {
-  for (int l = first; l < tree.levels; ++l) run(TreeBody{tree, l});
+int fill_wide(const SumTree& tree, const Run& run, int first) {
+  constexpr int64_t one_block = 1024;
+  int l = first;
+  for (; l < tree.levels && tree.size[l] > one_block; ++l) run(TreeBody{tree, l});
+  return l;
 }
 
 }  // namespace colloc

@@ -4,6 +4,7 @@
 
 #include <tuple>
 
+#include "common/block_launch.cuh"
 #include "common/box.h"
 #include "common/launch.cuh"
 #include "common/mlp_arguments.h"
@@ -88,8 +89,15 @@ FusedCall prepare(MlpArguments arguments) {
   call.packed = empty_of(a.x, {to.size()});
   float* packed = mutable_data_of<float>(call.packed);
   net.packed = packed;
-  const FusedWeightsBody body{from, to, packed};
-  launch(body, body.grid(), call.choice.device);
+  const auto pack = [&](auto width) {
+    const FusedWeightsBody<decltype(width){}> body{from, to, packed};
+    launch_blocks(body, body.grid(), call.choice.device);
+  };
+  if (call.choice.width == 64) {
+    pack(math::Index<64>{});
+  } else {
+    pack(math::Index<128>{});
+  }
   return call;
 }
 

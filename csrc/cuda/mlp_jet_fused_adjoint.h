@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cuda/mlp_jet_fused_activation.h"
-#include "cuda/mlp_jet_fused_layout.h"
+#include "cuda/mlp_jet_fused_split.h"
 
 #if defined(__CUDACC__)
 #define COLLOC_UNROLL _Pragma("unroll")
@@ -22,7 +22,8 @@ using FusedJet = math::JetForm<Form::order, Form::inputs>;
 struct FusedPart {
   math::Kind kind;
   const float* y;  // pre-activations, as kept, of the first of the groups
-  float* delta;    // gradients by y, images (groups, K, 16, W)
+  float* delta;    // gradients by y, a FusedImage for each group
+  float* units;    // of delta, (groups, K, W / 16)
   int64_t groups;
   int64_t first_point, points;  // where the groups begin and end among all N
 };
@@ -66,8 +67,10 @@ struct FusedTile {
   static constexpr int K = FusedJet<Form>::size;
   static constexpr int strip = K == 1 ? 4 : (K == 2 ? 2 : 1);  // groups of a warp
   static constexpr int groups = strip * FusedWarps<W>::rows;
-  static constexpr int rows = groups * K * fused_group;
-  static constexpr int floats = rows * W;
+  // (groups, K), of 16 rows each.
+  static constexpr int steps = groups * K;
+  static constexpr int words = groups * FusedImage<W>::words(K);
+  static constexpr int units = groups * FusedImage<W>::units(K);
 };
 
 // What a thread of eight warps has: of a group the points g and g + 8, of the warp's two tiles j of
@@ -86,8 +89,8 @@ struct FusedLane {
 
   COLLOC_BLOCK int tile(int j) const { return slice * 2 + j; }
   COLLOC_BLOCK int column(int j) const { return tile(j) * 8 + 2 * t; }
-  // In the image of a component; of point g + 8 it is 8 W further.
-  COLLOC_BLOCK int image(int j) const { return fused_image<W>(0, g, column(j)); }
+  // In the image of a component; of point g + 8 it is 8 rows further.
+  COLLOC_BLOCK int image() const { return FusedImage<W>::of_lane(g, slice, t); }
 };
 
 template <typename Thread>
@@ -115,49 +118,6 @@ COLLOC_BLOCK void fused_turn(Part (&parts)[Count]) {
     COLLOC_UNROLL
     for (int i = 0; i + 1 < Count; ++i) fused_flat(parts[i], e) = fused_flat(parts[i + 1], e);
     fused_flat(parts[Count - 1], e) = first;
-  }
-}
-
-// Global memory that this launch may have written; addresses are multiples of the size.
-COLLOC_BLOCK void fused_store2(float* to, float a, float b) {
-#if defined(__CUDACC__)
-  *reinterpret_cast<float2*>(to) = make_float2(a, b);
-#else
-  to[0] = a, to[1] = b;
-#endif
-}
-
-COLLOC_BLOCK void fused_read4(float (&to)[4], const float* from) {
-#if defined(__CUDACC__)
-  const float4 x = *reinterpret_cast<const float4*>(from);
-  to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
-#else
-  for (int e = 0; e < 4; ++e) to[e] = from[e];
-#endif
-}
-
-COLLOC_BLOCK void fused_write4(float* to, const float (&x)[4]) {
-#if defined(__CUDACC__)
-  *reinterpret_cast<float4*>(to) = make_float4(x[0], x[1], x[2], x[3]);
-#else
-  for (int e = 0; e < 4; ++e) to[e] = x[e];
-#endif
-}
-
-// The operands of a product, of whose bits the tensor cores read the first 19: x alone, or, where
-// it is `Exact`, x = high + low. Cutting off makes a product too small, on average by 7e-4 of it,
-// or 3e-7 with the product low low that is left out: so much is given in advance.
-template <bool Exact, int Count>
-COLLOC_BLOCK void fused_operands(const float* x, uint32_t (&high)[Count], uint32_t (&low)[Count]) {
-  COLLOC_UNROLL
-  for (int i = 0; i < Count; ++i) {
-    if constexpr (Exact) {
-      high[i] = math::bits_as<uint32_t>(x[i]);
-      const float part = math::bits_as<float>(high[i] & 0xffffe000u);
-      low[i] = math::bits_as<uint32_t>(std::fma(x[i], 1.0f + 0x1p-22f, -part));
-    } else {
-      high[i] = math::bits_as<uint32_t>(x[i] * (1.0f + 0x1.7p-12f));
-    }
   }
 }
 
@@ -192,6 +152,20 @@ struct FusedAdjoint {
     }
   }
 
+  // Asks for what `load` is to read.
+  template <typename Thread>
+  COLLOC_BLOCK static void prefetch(const Thread& thread, const FusedPart& part,
+                                    const FusedFirst& first, int64_t group, const Lane& lane) {
+    if (group >= part.groups) return;
+    const int size = first.wanted() ? 1 : K;
+    const float* from =
+        part.y + (group * fused_tiles<W> + lane.tile(0)) * size * 128 + lane.lane * 4;
+    COLLOC_UNROLL
+    for (int i = 0; i < 2 * K; ++i) {
+      if (i < 2 * size) thread.prefetch(from + i * 128);
+    }
+  }
+
   // From pre-activations y and the gradients g by f(y) to those by y, in y, and f(y), in g.
 #if defined(__CUDACC__)
   __device__ __forceinline__
@@ -221,25 +195,34 @@ struct FusedAdjoint {
     }
   }
 
-  // Into a group's image in global memory.
-  COLLOC_BLOCK static void store(float* image, const Lane& lane, int j, const Jet& jet) {
-    float* to = image + lane.image(j);
+  // Both tiles of a group's jets into its image, in shared memory or `Global`, with their units.
+  template <bool Global, typename Thread>
+  COLLOC_BLOCK static void write(const Thread& thread, float* image, float* units, const Lane& lane,
+                                 const Jet& first, const Jet& second) {
+    using Image = FusedImage<W>;
     COLLOC_UNROLL
     for (int k = 0; k < K; ++k) {
-      fused_store2(to + k * 16 * W, jet[k][0], jet[k][1]);
-      fused_store2(to + (k * 16 + 8) * W, jet[k][2], jet[k][3]);
-    }
-  }
-
-  // Into one in shared memory.
-  template <typename Thread>
-  COLLOC_BLOCK static void write(const Thread& thread, float* image, const Lane& lane, int j,
-                                 const Jet& jet) {
-    float* to = image + lane.image(j);
-    COLLOC_UNROLL
-    for (int k = 0; k < K; ++k) {
-      thread.write2(to + k * 16 * W, jet[k][0], jet[k][1]);
-      thread.write2(to + (k * 16 + 8) * W, jet[k][2], jet[k][3]);
+      float pair[2][4];
+      COLLOC_UNROLL
+      for (int e = 0; e < 4; ++e) {
+        pair[0][e] = first[k][e];
+        pair[1][e] = second[k][e];
+      }
+      const FusedUnit unit = fused_unit_of(thread, pair);
+      COLLOC_UNROLL
+      for (int r = 0; r < 2; ++r) {
+        float high[2], low[2];
+        fused_split_row(thread, pair, r, unit, high, low);
+        float* to = image + lane.image() + 2 * k * Image::part + r * 8 * Image::row;
+        if constexpr (Global) {
+          fused_store2(to, high[0], high[1]);
+          fused_store2(to + Image::part, low[0], low[1]);
+        } else {
+          thread.write2(to, high[0], high[1]);
+          thread.write2(to + Image::part, low[0], low[1]);
+        }
+      }
+      if (lane.lane == 0) units[k * Image::tiles + lane.slice] = unit.unit;
     }
   }
 

@@ -90,7 +90,7 @@ class FusedBackwardSteps {
   using Tile = FusedTile<Form, W>;
   using Warps = FusedWarps<W>;
   using Square = FusedSquare<W>;
-  static constexpr int64_t image = int64_t{K} * fused_group * W;
+  static constexpr int64_t image = FusedImage<W>::words(K);
 
   const FusedNetwork& net() const { return call_.net; }
   int hidden() const { return net().hidden; }
@@ -125,7 +125,10 @@ class FusedBackwardSteps {
     mid_blocks_ = std::min<int64_t>(device_.multiprocessors(), tiles);
     if (most == 0) return;
     if (made > 0) made_ = device_.take(made * FusedKept<W, K>::per_group(hidden()));
-    if (hidden() > 1) delta_ = device_.take(padded_ * image);
+    if (hidden() > 1) {
+      delta_ = device_.take(padded_ * image);
+      units_ = device_.take(padded_ * FusedImage<W>::units(K));
+    }
     top_rows_ = rows(hidden() - 1) + net().outputs + 1;
     top_sums_ = device_.take(top_blocks_ * Warps::rows * top_rows_ * W);
     for (int l = 0; l + 1 < hidden(); ++l) {
@@ -148,6 +151,7 @@ class FusedBackwardSteps {
       return FusedPart{static_cast<math::Kind>(net().kinds[l]),
                        kept + keeping.at(l, chunk.was_kept ? chunk.first : 0, 0, 0, 0),
                        delta_,
+                       units_,
                        chunk.groups,
                        chunk.first * fused_group,
                        std::min(net().points, (chunk.first + chunk.groups) * fused_group)};
@@ -163,9 +167,8 @@ class FusedBackwardSteps {
       const FusedMid mid{part(l),
                          l == 0 ? first_ : FusedFirst{},
                          {sums_[l], rows(l), begin},
-                         call_.from.weights[l + 1],
-                         call_.from.widths[l + 2],
-                         call_.from.widths[l + 1],
+                         net().packed + weights().square(l + 1, 1),
+                         net().packed + weights().units(l + 1, 1),
                          squares_[l],
                          l > 0 && lowest_ <= l,
                          call_.exact,
@@ -256,7 +259,7 @@ class FusedBackwardSteps {
   int delta_stages_ = 0, h_stages_ = 0, top_rows_ = 0;
   int64_t padded_ = 0, top_blocks_ = 0, mid_blocks_ = 0, sum_blocks_ = 0;
   std::vector<FusedChunk> chunks_;
-  float *made_ = nullptr, *delta_ = nullptr, *top_sums_ = nullptr;
+  float *made_ = nullptr, *delta_ = nullptr, *units_ = nullptr, *top_sums_ = nullptr;
   std::vector<float*> sums_, squares_;
   FusedSumsBody<W> sums_body_{};
 };

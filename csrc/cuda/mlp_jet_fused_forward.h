@@ -1,29 +1,12 @@
 // The jet of a whole perceptron in one kernel. Eight warps take some groups of 16 points through
 // all layers; their jets stay in shared memory, and a warp makes all components of its group in a
 // slice of the neurons, so that activations are composed in registers.
-//
-// A product in float32 is made of products of operands with 10 bits of fraction: x = hi + lo and
-// a b = lo hi + hi lo + hi hi (Ootomo and Yokota, doi:10.1177/10943420221090256, without their
-// sums outside of the tensor cores).
 #pragma once
 
 #include "cuda/mlp_jet_fused_activation.h"
-#include "cuda/mlp_jet_fused_layout.h"
+#include "cuda/mlp_jet_fused_split.h"
 
 namespace colloc {
-
-// The operand's part x = hi of a product and, where it is `Exact`, the rest lo = x - hi. Halves are
-// rounded away from 0; the bits of hi that are cut off here the tensor cores do not read. (A NaN
-// may leave hi, but not lo.)
-template <bool Exact, typename Thread>
-COLLOC_BLOCK void fused_split(const Thread& thread, float x, uint32_t& high, uint32_t& low) {
-  if constexpr (Exact) {
-    high = math::bits_as<uint32_t>(x) + 0x1000u;
-    low = math::bits_as<uint32_t>(x - math::bits_as<float>(high & 0xffffe000u));
-  } else {
-    high = thread.to_tf32(x);
-  }
-}
 
 template <math::JetOrder O, int n, int W>
 struct FusedForwardBody {
@@ -35,7 +18,9 @@ struct FusedForwardBody {
   static constexpr int groups = warps / slices;  // in a block
   static constexpr int threads = warps * warp_size;
   static constexpr int least_blocks = 2;
-  static constexpr int image = K * fused_group * W;  // floats of a group's jets
+  // Of a group's jets in shared memory: their image, then their units.
+  using Image = FusedImage<W>;
+  static constexpr int image = Image::words(K) + Image::units(K);
 
   FusedNetwork net;
   int64_t first;  // of the groups
@@ -43,14 +28,15 @@ struct FusedForwardBody {
   float* out;   // (points, K, outputs), or null
   float* kept;  // FusedKept of kept_groups groups from `first` on; may be null
   int kept_groups;
-  bool exact;  // three products, or hi hi alone
+  bool exact;  // three products, or high high alone
 
   using Sums = float[K][slice_tiles][4];
 
   // A thread's place in its warp's part of the work.
   struct Place {
     int lane, row, column;  // of the accumulators: row and row + 8, column and column + 1
-    float* jets;            // of the group
+    float* jets;            // of the group, and their units
+    float* units;
     int group;              // from `first` on
   };
 
@@ -67,6 +53,7 @@ struct FusedForwardBody {
     at.row = at.lane / 4;
     at.column = slice * slice_tiles * 8 + at.lane % 4 * 2;
     at.jets = thread.shared() + member * image;
+    at.units = at.jets + Image::words(K);
     const FusedWeights weights{W, net.inputs, net.hidden, net.outputs};
     const int step = static_cast<int>(thread.blocks()) * groups;
     for (int begin = static_cast<int>(thread.block()) * groups; begin < count; begin += step) {
@@ -74,7 +61,8 @@ struct FusedForwardBody {
       Sums sums = {};
       for (int l = 0; l < net.hidden; ++l) {
         if (l > 0) {
-          const float* b = net.packed + weights.forward(l) + slice * slice_tiles * 64 + at.lane * 4;
+          const float* b =
+              net.packed + weights.square(l, 0) + slice * slice_tiles * 128 + at.lane * 4;
           if (exact) {
             multiply<true>(thread, at, b, sums);
           } else {
@@ -92,49 +80,39 @@ struct FusedForwardBody {
     }
   }
 
-  // sums = h W^T for the group's jets and the slice's neurons.
+  // sums = h W^T for the group's jets and the slice's neurons, but for the weights' units.
   template <bool Exact, typename Thread>
   COLLOC_BLOCK void multiply(const Thread& thread, const Place& at, const float* b,
                              Sums& sums) const {
-    constexpr int pairs = slice_tiles / 2, step = W * 8;
-    float next[pairs][4];
-    COLLOC_UNROLL
-    for (int j = 0; j < pairs; ++j) thread.load4(next[j], b + j * 128);
     clear(sums);
-    // Matrices of load_matrix: rows 0..7 and 8..15 of one chunk, the same of the next chunk.
-    int start = fused_image<W>(0, at.lane % 16, at.lane / 16 * 4);
+    // Matrices of load_matrix: rows 0..7 and 8..15 of one piece, the same of the next piece.
+    const int start = Image::piece(at.lane % 16, at.lane / 16);
     COLLOC_ROLLED
-    for (int c = 0; c < W; c += 32) {  // columns: eight chunks, within which the order changes
+    for (int q = 0; q < Image::tiles; ++q) {
+      uint32_t right[slice_tiles][4];
       COLLOC_UNROLL
-      for (int r = 0; r < 4; ++r) {
-        uint32_t b_high[slice_tiles][2], b_low[slice_tiles][2];
+      for (int j = 0; j < slice_tiles; ++j) {
+        float words[4];
+        thread.load4(words, b + j * 128);
         COLLOC_UNROLL
-        for (int i = 0; i < slice_tiles * 2; ++i) {
-          fused_split<Exact>(thread, next[i / 4][i % 4], b_high[i / 2][i % 2], b_low[i / 2][i % 2]);
-        }
-        if (r < 3 || c + 32 < W) b += step;
+        for (int e = 0; e < 4; ++e) right[j][e] = math::bits_as<uint32_t>(words[e]);
+      }
+      b += fused_tiles<W> * 128;
+      const float* rows = at.jets + (start ^ (8 * q));
+      COLLOC_UNROLL
+      for (int k = 0; k < K; ++k) {
+        uint32_t high[4], low[4] = {};
+        thread.load_matrix(high, rows + 2 * k * Image::part);
+        if constexpr (Exact) thread.load_matrix(low, rows + (2 * k + 1) * Image::part);
+        float product[slice_tiles][4];
+        fused_product<Exact>(thread, high, low, right, product);
+        const float unit = at.units[k * Image::tiles + q];
         COLLOC_UNROLL
-        for (int j = 0; j < pairs; ++j) thread.load4(next[j], b + j * 128);
-        const float* rows = at.jets + (start ^ (8 * r));
-        COLLOC_UNROLL
-        for (int k = 0; k < K; ++k) {
-          uint32_t a_high[4], a_low[4];
-          thread.load_matrix(a_low, rows + k * fused_group * W);
-          COLLOC_UNROLL
-          for (int e = 0; e < 4; ++e) {
-            fused_split<Exact>(thread, math::bits_as<float>(a_low[e]), a_high[e], a_low[e]);
-          }
-          if constexpr (Exact) {
-            COLLOC_UNROLL
-            for (int j = 0; j < slice_tiles; ++j) thread.mma(sums[k][j], a_low, b_high[j]);
-            COLLOC_UNROLL
-            for (int j = 0; j < slice_tiles; ++j) thread.mma(sums[k][j], a_high, b_low[j]);
-          }
-          COLLOC_UNROLL
-          for (int j = 0; j < slice_tiles; ++j) thread.mma(sums[k][j], a_high, b_high[j]);
+        for (int i = 0; i < slice_tiles * 4; ++i) {
+          float& sum = sums[k][i / 4][i % 4];
+          sum = std::fma(product[i / 4][i % 4], unit, sum);
         }
       }
-      start += 32;
     }
   }
 
@@ -146,64 +124,90 @@ struct FusedForwardBody {
     }
   }
 
-  // The first tile of the slice, after which the others move up: unrolled over the tiles, what
-  // follows would be too long for the cache of instructions.
-  COLLOC_BLOCK static void take(Sums& sums, float (&y)[K][4]) {
-    COLLOC_UNROLL
-    for (int k = 0; k < K; ++k) {
-      COLLOC_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        y[k][e] = sums[k][0][e];
-        COLLOC_UNROLL
-        for (int i = 1; i < slice_tiles; ++i) sums[k][i - 1][e] = sums[k][i][e];
-      }
-    }
-  }
-
-  // Hidden layer l from its products: bias, what is kept, activation, into shared memory.
+  // Hidden layer l from its products: units, bias, what is kept, activation, into shared memory.
   template <typename Thread>
   COLLOC_BLOCK void activate(const Thread& thread, const Place& at, const FusedWeights& weights,
                              int l, Sums& sums) const {
     const FusedKept<W, K> keeping{kept_groups};
     const bool keep = kept != nullptr && at.group < kept_groups;
+    const bool jets = out != nullptr || l + 1 < net.hidden;
     const auto kind = static_cast<math::Kind>(net.kinds[l]);
+    const float* bias = net.packed + weights.bias(l) + at.column;
+    const float* unit = net.packed + weights.units(l, 0) + at.column / 8;
+    float* keep_at = keep ? kept + keeping.at(l, at.group, at.column / 8, 0, at.lane) : nullptr;
+    // Two tiles of 8 neurons at a time, after which the others move up: unrolled over all, it would
+    // be too long for the cache of instructions.
     COLLOC_ROLLED
-    for (int j = 0; j < slice_tiles; ++j) {
-      const int column = at.column + j * 8;
-      float y[K][4], bias[2];
-      thread.load2(bias, net.packed + weights.bias(l) + column);
-      if (l == 0) {
-        first_layer(thread, at, column, y);
-      } else {
-        take(sums, y);
-      }
+    for (int c = 0; c < slice_tiles / 2; ++c) {
       COLLOC_UNROLL
-      for (int e = 0; e < 4; ++e) y[0][e] += bias[e % 2];
-      if (keep) {
-        COLLOC_UNROLL
-        for (int k = 0; k < K; ++k) {
-          if (k > 0 && l == 0) continue;
-          thread.store4(kept + keeping.at(l, at.group, column / 8, k, at.lane), y[k]);
+      for (int j = 0; j < 2; ++j) {
+        float y[K][4], add[2];
+        thread.load2(add, bias + j * 8);
+        if (l == 0) {
+          first_layer(thread, at, at.column + c * 16 + j * 8, y);
+        } else {
+          const float scale = thread.load(unit + j);
+          COLLOC_UNROLL
+          for (int i = 0; i < K * 4; ++i) y[i / 4][i % 4] = sums[i / 4][j][i % 4] * scale;
         }
-      }
-      if (out == nullptr && l + 1 == net.hidden) continue;
-      float f[4][Form::degree + 1];
-      fused_derivatives<Form::degree>(kind, y[0], f);
-      COLLOC_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        float point[K], h[K];
         COLLOC_UNROLL
-        for (int k = 0; k < K; ++k) point[k] = y[k][e];
-        math::jet_compose<O, n>(point, f[e], h);
+        for (int e = 0; e < 4; ++e) y[0][e] += add[e % 2];
+        if (keep) {
+          thread.store4(keep_at, y[0]);
+          if (l > 0) {
+            COLLOC_UNROLL
+            for (int k = 1; k < K; ++k) thread.store4(keep_at + k * 128, y[k]);
+          }
+          keep_at += (l == 0 ? 1 : K) * 128;
+        }
+        if (jets) compose(kind, y);
         COLLOC_UNROLL
-        for (int k = 0; k < K; ++k) y[k][e] = h[k];
+        for (int i = 0; i < K * 4; ++i) sums[i / 4][j][i % 4] = y[i / 4][i % 4];
       }
-      float* to = at.jets + fused_image<W>(0, at.row, column);
+      bias += 16;
+      unit += 2;
+      if (jets) write(thread, at, at.column / 16 + c, sums);
       COLLOC_UNROLL
       for (int k = 0; k < K; ++k) {
-        thread.write2(to + k * fused_group * W, y[k][0], y[k][1]);
-        thread.write2(to + (k * fused_group + 8) * W, y[k][2], y[k][3]);
+        COLLOC_UNROLL
+        for (int i = 8; i < slice_tiles * 4; ++i) {
+          sums[k][i / 4 - 2][i % 4] = sums[k][i / 4][i % 4];
+        }
       }
+    }
+  }
+
+  COLLOC_BLOCK static void compose(math::Kind kind, float (&y)[K][4]) {
+    float f[4][Form::degree + 1];
+    fused_derivatives<Form::degree>(kind, y[0], f);
+    COLLOC_UNROLL
+    for (int e = 0; e < 4; ++e) {
+      float point[K], h[K];
+      COLLOC_UNROLL
+      for (int k = 0; k < K; ++k) point[k] = y[k][e];
+      math::jet_compose<O, n>(point, f[e], h);
+      COLLOC_UNROLL
+      for (int k = 0; k < K; ++k) y[k][e] = h[k];
+    }
+  }
+
+  // The first two tiles of the slice, as halves: tile q of the image.
+  template <typename Thread>
+  COLLOC_BLOCK void write(const Thread& thread, const Place& at, int q, const Sums& sums) const {
+    float* to = at.jets + Image::of_lane(at.row, q, at.lane % 4);
+    COLLOC_UNROLL
+    for (int k = 0; k < K; ++k) {
+      const auto& pair = reinterpret_cast<const float(&)[2][4]>(sums[k][0]);
+      const FusedUnit unit = fused_unit_of(thread, pair);
+      COLLOC_UNROLL
+      for (int r = 0; r < 2; ++r) {
+        float high[2], low[2];
+        fused_split_row(thread, pair, r, unit, high, low);
+        float* row = to + 2 * k * Image::part + r * 8 * Image::row;
+        thread.write2(row, high[0], high[1]);
+        thread.write2(row + Image::part, low[0], low[1]);
+      }
+      if (at.lane == 0) at.units[k * Image::tiles + q] = unit.unit;
     }
   }
 
@@ -242,24 +246,29 @@ struct FusedForwardBody {
   // A lane takes a quarter of a row's columns, eight neighbouring ones eight points.
   template <typename Thread>
   COLLOC_BLOCK void last_layer(const Thread& thread, const FusedWeights& weights, int begin) const {
-    const int lane = thread.lane(), chunk = lane / 8 * (W / 16);
+    constexpr int tiles = Image::tiles / 4;  // of a lane
+    const int lane = thread.lane(), chunk = lane / 8 * tiles;
     COLLOC_ROLLED
     for (int eight = thread.warp(); eight < 2 * K * groups; eight += warps) {
       const int row = eight * 8 + lane % 8;  // of all groups: (groups, K, 16)
-      const int p = row % fused_group, k = row / fused_group % K;
-      const int group = begin + row / fused_group / K;
+      const int p = row % fused_group, k = row / fused_group % K, member = row / fused_group / K;
+      const int group = begin + member;
       const int64_t point = (first + group) * fused_group + p;
-      const float* h = thread.shared() + row * W;
+      const float* jets = thread.shared() + member * image;
+      const float* units = jets + Image::words(K) + k * Image::tiles + chunk;
       COLLOC_ROLLED
       for (int j = 0; j < net.outputs; ++j) {
-        const float* w = net.packed + weights.last() + j * W + chunk * 4;
+        const float* w = net.packed + weights.last() + j * W + chunk * 16;
         float sum = 0.0f;
         COLLOC_UNROLL
-        for (int c = 0; c < W / 16; ++c) {
-          float a[4], b[4];
-          thread.read4(a, h + (((chunk + c) ^ fused_swizzle(p)) << 2));
-          thread.load4(b, w + c * 4);
-          sum += a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3];
+        for (int q = 0; q < tiles; ++q) {
+          float part = 0.0f;
+          COLLOC_UNROLL
+          for (int half = 0; half < 2; ++half) {
+            const int piece = Image::piece(p, 2 * (chunk + q) + half);
+            part += dot(thread, jets + 2 * k * Image::part + piece, w + q * 16 + half * 4);
+          }
+          sum += part * units[q];
         }
         sum += thread.shuffle_xor(sum, 8);
         sum += thread.shuffle_xor(sum, 16);
@@ -269,6 +278,23 @@ struct FusedForwardBody {
         }
       }
     }
+  }
+
+  // Of a piece of a row, high parts at `h`, with the weights of its columns: w[0..3], w[8..11].
+  template <typename Thread>
+  COLLOC_BLOCK static float dot(const Thread& thread, const float* h, const float* w) {
+    float high[4], low[4], sum = 0.0f;
+    thread.read4(high, h);
+    thread.read4(low, h + Image::part);
+    COLLOC_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      float a, b, c, d, weight[2];
+      thread.from_halves(math::bits_as<uint32_t>(high[i]), a, b);
+      thread.from_halves(math::bits_as<uint32_t>(low[i]), c, d);
+      thread.load2(weight, w + i / 2 * 2 + i % 2 * 8);
+      sum += (a + c) * weight[0] + (b + d) * weight[1];
+    }
+    return sum;
   }
 };
 

@@ -10,6 +10,7 @@
 
 #include "common/block_thread.h"
 #include "math/activation.h"
+#include "math/elementary.h"
 #include "math/jet.h"
 
 namespace colloc {
@@ -45,25 +46,62 @@ struct FusedWeights {
   // The last layer's weight, (outputs, W), and its bias, (4).
   COLLOC_HD_MEMBER int64_t last() const { return bias(hidden); }
   COLLOC_HD_MEMBER int64_t last_bias() const { return last() + int64_t{width} * outputs; }
-  // Of hidden layer l > 0, for y = h W^T: B (k, n) = weight (n, k), in fragments. Of tiles (kt, nt)
-  // and (kt, nt + 1), nt even, a lane has {b0, b1, b0, b1} at (kt * W / 8 + nt) * 64 + lane * 4.
-  COLLOC_HD_MEMBER int64_t forward(int l) const {
-    return last_bias() + 4 + int64_t{width} * width * (l - 1);
+  // Of hidden layer l > 0 its weight as the right factor B (k, n) of products, in fragments: for
+  // y = h W^T (below = 0) B (k, n) = weight (n, k), for by_h = delta W (below = 1) weight (k, n).
+  // Of 16 rows s and 8 columns nt of B a lane has {b0, b1} of the high parts and of the low ones
+  // at ((s * W / 8 + nt) * 32 + lane) * 4; then come the units of columns nt, (W / 8).
+  COLLOC_HD_MEMBER int64_t square(int l, int below) const {
+    return last_bias() + 4 + (2 * (l - 1) + below) * (int64_t{width} * width + width / 8);
+  }
+  COLLOC_HD_MEMBER int64_t units(int l, int below) const {
+    return square(l, below) + int64_t{width} * width;
   }
   // Floats in all.
-  COLLOC_HD_MEMBER int64_t size() const { return forward(hidden); }
+  COLLOC_HD_MEMBER int64_t size() const { return square(hidden, 0); }
 };
 
-// The image of a group's jets in shared memory, and of gradients between kernels: (K, 16, W)
-// floats whose rows have their 16-byte chunks in an order of their own, such that eight rows of
-// one chunk, and four rows of eight neighbouring columns, lie in different banks.
+// A product in float32 is made of products of halves (float16), whose 11 bits leave a rest of 11
+// more: with a power of two, the unit, x = unit (high + low), and a b = low high + high low +
+// high high (Ootomo and Yokota, doi:10.1177/10943420221090256, who use the split for TF32 too).
+// The largest of the numbers with one unit, a tile of 16 x 16 of a jet or 8 columns of a weight,
+// are made 2^14 or more, so that what is below the range of halves is less than 2^-39 of them. Each
+// tile's product is taken out of the tensor cores, which cut off sums, and added with its unit.
+struct FusedUnit {
+  float unit, inverse;
+};
+
+// `most`: the bits of the largest absolute value that is finite.
+COLLOC_HD FusedUnit fused_unit(uint32_t most) {
+  uint32_t exponent = most >> 23;
+  exponent = exponent < 15u ? 15u : (exponent > 254u ? 254u : exponent);
+  return {math::bits_as<float>((exponent - 14u) << 23), math::bits_as<float>((268u - exponent) << 23)};
+}
+
+// A group's jets as halves: (K, 2, 16, W / 2) words (of two halves), the high parts before the low
+// ones. Of 16 neighbouring columns, which are a tile, a lane's four stand together, for its
+// accumulators: half 4t + 2j + e is column 8j + 2t + e. A row's 16-byte pieces are in an order of
+// its own, such that eight rows of one piece, and four rows of two neighbouring ones, lie in
+// different banks. Beside them the tiles' units, (K, W / 16).
 COLLOC_HD int fused_swizzle(int row) { return ((row & 3) << 1) | ((row >> 2) & 1); }
 
-// Of column c of row p of component k.
 template <int W>
-COLLOC_HD int fused_image(int k, int p, int c) {
-  return (k * fused_group + p) * W + ((((c >> 2) ^ fused_swizzle(p)) << 2) | (c & 3));
-}
+struct FusedImage {
+  static constexpr int row = W / 2, part = fused_group * row, tiles = W / 16;
+
+  static constexpr int words(int K) { return 2 * K * part; }
+  static constexpr int units(int K) { return K * tiles; }
+  // Of words 0 to 3 of piece c of row p.
+  static COLLOC_HD_MEMBER int piece(int p, int c) {
+    return p * row + ((c ^ fused_swizzle(p)) << 2);
+  }
+  // Two words: of row p the lane's four columns of tile q.
+  static COLLOC_HD_MEMBER int of_lane(int p, int q, int t) {
+    return piece(p, 2 * q + t / 2) + t % 2 * 2;
+  }
+};
+
+// The column of half i of a tile.
+COLLOC_HD int fused_column(int i) { return i / 2 % 2 * 8 + i / 4 * 2 + i % 2; }
 
 template <int W>
 constexpr int fused_tiles = W / 8;
@@ -90,6 +128,32 @@ struct FusedKept {
     return layer(l) + ((group * fused_tiles<W> + nt) * size + k) * 128 + lane * 4;
   }
 };
+
+// Global memory that this launch may have written; addresses are multiples of the size.
+COLLOC_BLOCK void fused_store2(float* to, float a, float b) {
+#if defined(__CUDACC__)
+  *reinterpret_cast<float2*>(to) = make_float2(a, b);
+#else
+  to[0] = a, to[1] = b;
+#endif
+}
+
+COLLOC_BLOCK void fused_read4(float (&to)[4], const float* from) {
+#if defined(__CUDACC__)
+  const float4 x = *reinterpret_cast<const float4*>(from);
+  to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
+#else
+  for (int e = 0; e < 4; ++e) to[e] = from[e];
+#endif
+}
+
+COLLOC_BLOCK void fused_write4(float* to, const float (&x)[4]) {
+#if defined(__CUDACC__)
+  *reinterpret_cast<float4*>(to) = make_float4(x[0], x[1], x[2], x[3]);
+#else
+  for (int e = 0; e < 4; ++e) to[e] = x[e];
+#endif
+}
 
 // A jet that the kernels are made for, as a type.
 template <math::JetOrder O, int n>

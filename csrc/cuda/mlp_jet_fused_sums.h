@@ -89,8 +89,8 @@ struct FusedSumsBody {
       const int e = at % 4, lane = at / 4 % 32, tile = at / 128 % (Square::m_tiles * 4);
       const int warp = at / static_cast<int>(Square::of_warp);
       const int wn = warp % Square::across, wm = warp / Square::across;
-      row = (wm * Square::m_tiles + tile / 4) * 16 + lane / 4 + e / 2 * 8;
-      column = wn * 32 + tile % 4 * 8 + lane % 4 * 2 + e % 2;
+      row = (wm * Square::m_tiles + tile / 4) * 16 + fused_column(lane / 4 + e / 2 * 8);
+      column = wn * 32 + tile % 4 / 2 * 16 + fused_column(tile % 2 * 8 + lane % 4 * 2 + e % 2);
     } else if (job.kind == FusedSum::first) {
       row = at % W, column = at / W;
     }

@@ -24,6 +24,7 @@ struct FusedTopBody {
   static constexpr int K = FusedJet<Form>::size, n = Form::inputs;
   using Warps = FusedWarps<W>;
   using Adjoint = FusedAdjoint<Form, W>;
+  using Image = FusedImage<W>;
 
   FusedTop p;
 
@@ -48,6 +49,7 @@ struct FusedTopBody {
     const int64_t step = thread.blocks() * Warps::rows;
     if (begin < p.padded) Adjoint::load(thread, p.part, p.first, begin, lane, 0, y);
     // One piece of code for both tiles of a group, which take turns.
+    float before[K][4] = {};
     int j = 0;
     COLLOC_NO_UNROLL
     for (int64_t group = begin; group < p.padded;) {
@@ -89,10 +91,16 @@ struct FusedTopBody {
         if (lane.lane == 0) last[p.outputs * W + o] += of_bias;
       }
       Adjoint::keep(thread, p.part, p.first, group, lane, j, y, sums[0], slots);
-      if (p.store) Adjoint::store(p.part.delta + group * K * 16 * W, lane, j, y);
+      if (p.store && j == 1) {
+        Adjoint::template write<true>(thread, p.part.delta + group * Image::words(K),
+                                      p.part.units + group * Image::units(K), lane, before, y);
+      }
       fused_turn(sums);
       COLLOC_UNROLL
-      for (int e = 0; e < K * 4; ++e) y[e / 4][e % 4] = next[e / 4][e % 4];
+      for (int e = 0; e < K * 4; ++e) {
+        before[e / 4][e % 4] = y[e / 4][e % 4];
+        y[e / 4][e % 4] = next[e / 4][e % 4];
+      }
       group = next_group;
       j = 1 - j;
     }

@@ -253,6 +253,18 @@ class HostDevice {
   }
 
   template <typename X>
+  X* with_host() {
+    return take<X>(1);
+  }
+
+  void mark() {}
+
+  template <typename X>
+  X received(const X* from) {
+    return *from;
+  }
+
+  template <typename X>
   X fetch(const X* from) {
     return *from;
   }
@@ -308,9 +320,7 @@ bool importance_probabilities(Array<T> measure, std::vector<int64_t> sizes,
       power,          {},         shares_of(area), sizes[0], out.mutable_data()};
   HostDevice device;
   const bool uniform = probability_bodies(
-      rows, floor, relative_floor, device.take<math::MeasureTotals>(total_blocks(sizes[0]) + 1),
-      run_on_host, run_blocks_on_host, [](const math::MeasureTotals* from) { return *from; },
-      [](const math::MeasureTotals& totals) {
+      rows, floor, relative_floor, device, [](const math::MeasureTotals& totals) {
         if (totals.bad + totals.bad_area == 0) return;
         throw std::invalid_argument("bad " + std::to_string(totals.bad) + " first " +
                                     std::to_string(totals.first_bad) + " area " +

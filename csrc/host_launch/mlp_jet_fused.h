@@ -84,8 +84,15 @@ struct HostFusedNetwork {
     width = fused_width(widest);
     const FusedWeights to{width, net.inputs, net.hidden, net.outputs};
     packed = std::make_unique<HostMemory>(to.size());
-    const FusedWeightsBody body{from, to, packed->data()};
-    host_launch(body, body.grid());
+    const auto pack = [&](auto width_of) {
+      const FusedWeightsBody<decltype(width_of){}> body{from, to, packed->data()};
+      host_block_launch(body, body.grid());
+    };
+    if (width == 64) {
+      pack(math::Index<64>{});
+    } else {
+      pack(math::Index<128>{});
+    }
     net.packed = packed->data();
   }
 

@@ -28,7 +28,8 @@ def read(value):
     if value is None:
         return np.empty(0)
     flat = value.contiguous().numpy().reshape(-1)
-    return np.concatenate((flat, np.full(GUARDS, np.nan, flat.dtype)))
+    offset = value.storage_offset()  # kept, so that odd addresses are odd
+    return np.concatenate((flat[:offset], flat, np.full(GUARDS, np.nan, flat.dtype)))[offset:]
 
 
 def written(size, dtype):
@@ -45,7 +46,7 @@ def probabilities(rows, area, norm, power=1.0, floor=0.0, relative_floor=0.0):
     out = written(size, F64)
     uniform = name("importance_probabilities", rows.dtype)(
         read(rows), [size, columns], [columns, 1], norm, power,
-        read(area).astype(NUMPY[rows.dtype]), floor, relative_floor, out,
+        read(area).astype(NUMPY[rows.dtype], copy=False), floor, relative_floor, out,
     )  # fmt: skip
     return done(out, size), uniform
 
@@ -70,12 +71,15 @@ def test_probabilities(size, dtype):
 
 
 def test_more_points_than_threads():
-    """Threads go through a loop; rows of four are loaded at once."""
-    size = 300_001
+    """Threads go through a loop; rows of four are loaded at once, and pairs of shares where they
+    lie so."""
+    size = 600_001
     rows, area = torch.randn(size, 4), torch.rand(size) + 0.1
     q, _ = probabilities(rows, area, True)
     expected = cc.ops.importance_probabilities(rows, area, norm=True)[:, 0]
     torch.testing.assert_close(q, expected, rtol=1e-12, atol=0)
+    apart, _ = probabilities(rows, torch.cat((area[:1], area))[1:], True)
+    assert torch.equal(apart, q)
     index, weight, _ = draw("stratified", 5, q, area, 1000, F64)
     drawn = cc.ops.importance_sample(q, 1000, area, seed=5, scheme="stratified", dtype=F64)
     assert torch.equal(index, drawn.index)
@@ -147,10 +151,28 @@ def test_sample(size, scheme, dtype):
 def test_draws_from_the_one_before_are_bit_equal(size, n, scheme, dtype):
     """To those that are each searched for: within points, over leaves and nodes of all levels."""
     area = torch.rand(size, dtype=dtype) + 0.1
-    for q in (pool(size, 0.3), pool(size, 5.0), torch.full((size,), 0.1, dtype=F64)):
+    steps = torch.logspace(0, -5, size, dtype=F64)  # from many draws of a point to few
+    for q in (pool(size, 0.3), pool(size, 5.0), torch.full((size,), 0.1, dtype=F64), steps):
         walked = draw(scheme, 3, q, area, n, dtype)
         searched = draw(scheme, 3, q, area, n, dtype, least_walked=n + 1)
         assert torch.equal(walked[0], searched[0]) and torch.equal(walked[1], searched[1])
+
+
+@pytest.mark.parametrize("scheme", ["multinomial", "stratified"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1e3, -1e-3, 1e308])
+def test_bad_entries_lead_nowhere(bad, scheme):
+    """Draws are launched before the entries are refused: they stay inside of the pool."""
+    q = torch.rand(5000, dtype=F64)
+    q[1234] = q[4998] = bad
+    for least_walked in (0, 5001):
+        index, weight = written(5000, torch.int64), written(5000, F64)
+        arguments = (cc.ops.SCHEMES.index(scheme), 3, read(q), 5000, np.empty(0), 5000)
+        try:
+            host.importance_sample_float64(*arguments, index, weight, least_walked)
+        except ValueError as refused:
+            assert "bad 2 first 1234" in str(refused)
+        index = done(index, 5000)
+        assert index.min() >= 0 and index.max() < 5000
 
 
 @pytest.mark.parametrize(

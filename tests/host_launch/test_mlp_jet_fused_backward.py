@@ -173,13 +173,13 @@ def test_gradients_that_are_not_wanted(widths):
 
 
 @pytest.mark.parametrize(
-    "width,bytes_of_tile,weight", [(50, 32 << 10, 16 << 10), (100, 32 << 10, 64 << 10)]
+    "width,bytes_of_jets,weight", [(50, 32 << 10, 16 << 10), (100, 32 << 10, 64 << 10)]
 )
-def test_room_for_fewer_tiles(width, bytes_of_tile, weight):
+def test_room_for_fewer_tiles(width, bytes_of_jets, weight):
     # Blocks hold three tiles and two, three and one, two and one; the sums are the same.
     case = Case([width, width], 50 if width > 64 else 100, outputs=1)
     everything = case.found(blocks=1)
-    sums = 3 * 128 * 4
+    sums, bytes_of_tile = 3 * 128 * 4, bytes_of_jets + 128  # with the units of 32 tiles
     for tiles in (4, 3):
         memory = tiles * bytes_of_tile + weight + sums
         assert same(everything, case.found(blocks=1, memory=memory, backwards=True))

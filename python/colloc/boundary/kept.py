@@ -85,6 +85,8 @@ def may_keep(x: Tensor) -> bool:
         return False
     if under_fake_tensors():
         return False
+    if x.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False  # replays have other points: what was kept before would stay in the graph
     return not (x.is_inference() or torch._C._functorch.is_functorch_wrapped_tensor(x))
 
 

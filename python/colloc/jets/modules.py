@@ -99,7 +99,7 @@ def _inputs(x: Tensor, order: Order, wrt: tuple[int, ...]) -> Jet:
         return Jet(x.unsqueeze(0), order, wrt, x.shape[1])
     slopes = x.new_zeros((form.n, 1, x.shape[1]))
     for k, i in enumerate(wrt):
-        slopes[k, 0, i] = 1
+        slopes[k, 0, i].fill_(1)  # not = 1: a GPU gets that by a copy from the host
     rest = x.new_zeros((form.size - 1 - form.n, 1, 1))
     parts = (x.unsqueeze(0), slopes, rest)
     full = torch.cat([part.expand(-1, x.shape[0], x.shape[1]) for part in parts])

@@ -74,7 +74,8 @@ def memory(width: int, size: int, inputs: int) -> int:
     """Bytes of shared memory that a block of the backward needs, which needs the most."""
     rows = 128 // width  # of warps; each takes as many groups as give work enough
     groups = rows * {1: 4, 2: 2}.get(size, 1)
-    return 4 * (width * width + 3 * groups * size * GROUP * width + rows * inputs * width)
+    tile = groups * size * (GROUP * width + width // 16)  # with its units
+    return 4 * (width * width + 3 * tile + rows * inputs * width)
 
 
 def serves(net: Mlp) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, distributed
 
 from colloc._checks import check_float, check_float_dtype, check_int, describe, fail, fail_type
 from colloc.geometry import Boundary, ParameterDomain, PointCloud, Points, Shape
+from colloc.sampling import ahead
 from colloc.sampling.family import Family
 
 #: Raw indices that a step of a random method may use; the next one begins behind them.
@@ -165,6 +166,37 @@ class Sampler(ABC):
         if self._needs_table:
             self._add(step + 1, points.next_start)
         return share_of(points, rank, world_size)
+
+    def points_ahead(self, step: int, steps: int, memory: int) -> ahead.Block | None:
+        """The points of a step and of those after it, made at once: the bits of single calls.
+
+        Args:
+            step: the first, >= 0.
+            steps: at most so many.
+            memory: bytes that making them may take, about.
+
+        Returns:
+            None where they are to be asked for one by one: of shapes that take only some of the
+            raw points or have curves, of functions, and where fewer than four would fit.
+        """
+        step = check_int("step", step, minimum=0)
+        kind: Any = type(self)
+        plain = kind.__call__ is Sampler.__call__ and kind._sample is Sampler._sample
+        if not plain or not ahead.can_draw(self._shape, self._n, self._is_random):
+            return None
+        rank, world_size = process(self._n, self._rank, self._world_size)
+        # Of float64 at most the raw points, and what is made of them.
+        steps = min(steps, memory // (32 * self._n * (self._shape.dim + 1)))
+        if steps < ahead.FEWEST or (world_size > 1 and self._has_own_seed):
+            return None
+        starts = [self._first_index(step + k) for k in range(steps)]
+        try:
+            return ahead.draw(
+                self._shape, self._n, self.method, step, starts, seed=self._seed,
+                dtype=self._dtype, device=self._device, rank=rank, world_size=world_size,
+            )  # fmt: skip
+        except (ValueError, MemoryError, torch.OutOfMemoryError):  # the end of a sequence, say
+            return None
 
     @property
     def world_size(self) -> int:

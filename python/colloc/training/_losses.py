@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from colloc._checks import describe, fail, fail_type
+from colloc._checks import fail
 from colloc.balancing.gradient_rule import CountedRule, GradientRule
-from colloc.geometry import Points
 from colloc.pde import Term
 from colloc.training.precision import Precision
 
 Found = tuple[dict[str, Tensor], Tensor]
-_TENSORS = ("x", "normal", "measure", "distance", "piece")
 
 
 class Losses:
@@ -111,70 +108,6 @@ class Losses:
         if scaler is not None and self.by_gradients:
             losses = {name: scaler.scale(loss) for name, loss in losses.items()}
         self.balancer.update(losses, step, terms=self.terms)  # type: ignore[operator]
-
-
-def place(term: Term, points: Any, fixed: bool) -> None:
-    """Give a term its points of this step.
-
-    Args:
-        term: whose points.
-        points: a sample, or a tensor (N, d).
-        fixed: into the memory of the points that it has, if their number is the same.
-
-    Raises:
-        TypeError, ValueError: they are no points, or of a kind that has no fixed memory.
-    """
-    if not fixed:
-        try:
-            term.points = points
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"sampler[{term.name!r}]: {error}") from error
-        return
-    old = term.points
-    if isinstance(old, Points) and isinstance(points, Points) and _alike(old, points):
-        for name in _TENSORS:
-            mine, theirs = getattr(old, name), getattr(points, name)
-            if mine is not None and mine is not theirs:
-                mine.copy_(theirs)
-        return
-    if (
-        isinstance(old, Tensor)
-        and isinstance(points, Tensor)
-        and (old.shape, old.dtype, old.device) == (points.shape, points.dtype, points.device)
-    ):
-        if old is not points:
-            old.copy_(points.detach())
-        return
-    # The first of their kind: in memory of their own, which the next ones are copied to.
-    term.points = _own(points, f"points of term {term.name!r}")
-
-
-def own_points(terms: Sequence[Term]) -> None:
-    """Give each term a copy of its points: they are written over, and may be another's, too."""
-    for term in terms:
-        term.points = _own(term.points, f"points of term {term.name!r}")
-
-
-def _own(points: Any, name: str) -> Points | Tensor:
-    if isinstance(points, Points):
-        return replace(points.clone(), next_start=0)
-    if not isinstance(points, Tensor):
-        wanted = "a sample of colloc.geometry or a tensor (N, d), with compile or graph"
-        fail_type(name, wanted, describe(points))
-    return points.detach().clone()
-
-
-def _alike(old: Points, new: Points) -> bool:
-    """Whether new points fit into the memory of the old ones."""
-    if old.x.shape != new.x.shape or old.x.dtype != new.x.dtype or old.x.device != new.x.device:
-        return False
-    for name in _TENSORS:
-        if (getattr(old, name) is None) != (getattr(new, name) is None):
-            return False
-    if old.whole is None or new.whole is None:
-        return old.whole is new.whole
-    # What shares of one shape stand for differs by rounding from step to step.
-    return abs(old.whole - new.whole) <= 1e-9 * abs(old.whole)
 
 
 class Captured:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -46,6 +46,9 @@ class Stage:
     clip: float | None = None
     resample: bool | None = None
     until: float = 1.0
+    _asked: tuple[Optimizer, bool] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not callable(getattr(self.optimizer, "step", None)) or not hasattr(
@@ -75,11 +78,9 @@ class Stage:
     @property
     def needs_closure(self) -> bool:
         """Whether ``optimizer.step`` has a closure that it cannot do without."""
-        if isinstance(self.optimizer, torch.optim.LBFGS):
-            return True
-        parameters = inspect.signature(self.optimizer.step).parameters
-        closure = parameters.get("closure")
-        return closure is not None and closure.default is inspect.Parameter.empty
+        if self._asked is None or self._asked[0] is not self.optimizer:
+            self._asked = self.optimizer, _needs_closure(self.optimizer)  # looking takes long
+        return self._asked[1]
 
     def parameters(self) -> list[torch.Tensor]:
         """All that the optimiser changes."""
@@ -125,6 +126,13 @@ class Stage:
     def _kinds(self) -> list[str | None]:
         schedule = None if self.schedule is None else type(self.schedule).__name__
         return [type(self.optimizer).__name__, schedule]
+
+
+def _needs_closure(optimizer: Optimizer) -> bool:
+    if isinstance(optimizer, torch.optim.LBFGS):
+        return True
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def slow_down(stages: Sequence[Stage], factor: float) -> None:

@@ -19,9 +19,10 @@ from colloc.balancing import Sum
 from colloc.pde import Term
 from colloc.training import _trainer_checks as checks
 from colloc.training._ends import over_before, over_now
-from colloc.training._losses import Losses, fit_rates, own_points, place
+from colloc.training._losses import Losses, fit_rates
 from colloc.training._nonfinite import stop_or_go_back
 from colloc.training._output import Output
+from colloc.training._points import NewPoints, own_points
 from colloc.training._state import (
     State,
     check_saved,
@@ -177,6 +178,7 @@ class Trainer:
         self.interrupted = self._out_of_time = self._asked = self._stopped = False
         self.rollbacks, self._saved, self._own_seconds = 0, -1, 0.0
         self._points_of: tuple[int, int] | None = None
+        self._new_points = NewPoints(self.terms, self.fixed)
         mine = [*net.parameters(), *net.buffers(), *self.balancer.parameters(), *parameters]
         self.processes.same_start(checks.unique(mine))
         self._output = Output(output, keep, bool(tensorboard), self.processes)
@@ -302,10 +304,8 @@ class Trainer:
         if self._points_of == now:
             return
         begins = self._points_of is None or self._points_of[0] != state.stage
-        for term in self.terms:
-            sampler = self.samplers.get(term.name)
-            if sampler is not None:
-                place(term, sampler(now[1]), self.fixed)
+        left = self.total_steps - state.step if stage.resample else 1
+        self._new_points.place(self.samplers, now[1], left, begins)
         if begins:
             self._losses.train(True)
             if stage.needs_closure:
