@@ -58,6 +58,14 @@ struct DeviceThread {
 
   __device__ __forceinline__ void sync() const { __syncthreads(); }
   __device__ __forceinline__ void sync_warp() const { __syncwarp(); }
+  // Barriers 1 to 15, for some of the block's warps, `count` threads in all. Those that arrive do
+  // not wait for the others.
+  __device__ __forceinline__ void sync(int barrier, int count) const {
+    asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(count) : "memory");
+  }
+  __device__ __forceinline__ void arrive(int barrier, int count) const {
+    asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(count) : "memory");
+  }
 
   // c += a b, or c = a b where it is `Fresh`. Exact products, whose sums are cut off.
   template <bool Fresh>

@@ -76,6 +76,8 @@ class HostThread {
   float* shared() const;
   void sync() const;
   void sync_warp() const;
+  void sync(int barrier, int count) const;
+  void arrive(int barrier, int count) const;
   template <bool Fresh>
   void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) const {
     const float zeros[4] = {};
@@ -199,6 +201,7 @@ class HostBlock {
     for (size_t i = 0; i < count; ++i) memory[i] = std::numeric_limits<float>::quiet_NaN();
     for (HostWarp& warp : warps_) warp.meeting = {};
     all_ = {};
+    for (Meeting& some : some_) some = {};
     std::memset(reinterpret_cast<char*>(memory) + grid_.shared, 0xa5, guard);
   }
 
@@ -244,7 +247,8 @@ class HostBlock {
 
   // The last to come makes what all wait for.
   template <typename Make>
-  void meet(HostFiber& one, Meeting& place, int expected, const char* what, const Make& make) {
+  void meet(HostFiber& one, Meeting& place, int expected, const char* what, const Make& make,
+            bool wait = true) {
     if (place.arrived > 0 && std::strcmp(place.what, what) != 0) {
       throw std::runtime_error(std::string("lanes disagree: ") + place.what + " and " + what);
     }
@@ -257,7 +261,7 @@ class HostBlock {
       ++progress_;
       return;
     }
-    while (place.round == round) one.fiber.pause();
+    while (wait && place.round == round) one.fiber.pause();
   }
 
   int threads_;
@@ -266,7 +270,7 @@ class HostBlock {
   int64_t block_ = 0;
   uint64_t progress_ = 0;
   std::vector<HostWarp> warps_;
-  Meeting all_;
+  Meeting all_, some_[16];
   std::vector<Chunk> memory_;
   std::vector<std::unique_ptr<HostFiber>> fibers_;
 };
@@ -278,6 +282,15 @@ inline float* HostThread::shared() const { return block_->shared(); }
 
 COLLOC_APART inline void HostThread::sync() const {
   block_->meet(*fiber_, block_->all_, threads(), "sync", [] {});
+}
+
+COLLOC_APART inline void HostThread::sync(int barrier, int count) const {
+  block_->meet(*fiber_, block_->some_[barrier], count, "some", [] {});
+}
+
+COLLOC_APART inline void HostThread::arrive(int barrier, int count) const {
+  block_->meet(*fiber_, block_->some_[barrier], count, "some", [] {}, false);
+  ++block_->progress_;
 }
 
 template <typename Make>

@@ -1,9 +1,11 @@
 // The work of one thread of op importance_sample, and the order of its kernels.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "common/importance_plan.h"
+#include "cuda/importance_fill_body.h"
 #include "cuda/importance_tile_body.h"
 
 namespace colloc {
@@ -82,15 +84,22 @@ struct PoolTotalBody {
 
   template <typename Thread>
   COLLOC_BLOCK void operator()(const Thread& t) const {
-    const math::PoolTotals all = sum_of_blocks(t, from, count, none);
-    if (t.thread() == 0) {
-      *to = all;
-      *host = all;
+    // Side by side.
+    if (t.block() == 0) {
+      const math::PoolTotals all = sum_of_blocks(t, from, count, none);
+      if (t.thread() == 0) {
+        *to = all;
+        *host = all;
+      }
+    } else {
+      fill_top(t, tree, first);
     }
-    fill_top(t, tree, first);
   }
 
-  BlockGrid grid() const { return {1, threads * sizeof(math::PoolTotals)}; }
+  BlockGrid grid() const {
+    return {first < tree.levels ? 2 : 1,
+            std::max(threads * sizeof(math::PoolTotals), TreeTopBody::memory)};
+  }
 };
 
 struct CertainBody {
@@ -273,7 +282,7 @@ SumTree filled_tree(Device& device, const double* values, int64_t count, Counted
                     double limit) {
   const SumTree tree =
       make_tree(values, count, which, limit, device.template take<double>(tree_memory(count)));
-  const int top = fill_wide(tree, [&](const auto& body) { device.run(body); }, 0);
+  const int top = fill_wide(tree, device, 0);
   const TreeTopBody rest{tree, top};
   if (top < tree.levels) device.run_blocks(rest, rest.grid());
   return tree;
@@ -343,7 +352,6 @@ void different_draws(const SampleArrays<T>& s, Device& device, const math::PoolT
 template <typename T, typename Device, typename Check>
 void sample_bodies(const SampleArrays<T>& s, Device& device, const Check& check) {
   using math::DrawScheme;
-  const auto run = [&](const auto& body) { device.run(body); };
   const bool once = s.scheme == DrawScheme::without_replacement;
   const int64_t blocks = total_blocks(s.items);
   auto* memory = device.template take<math::PoolTotals>(blocks + 1);
@@ -356,7 +364,7 @@ void sample_bodies(const SampleArrays<T>& s, Device& device, const Check& check)
   }
   const PoolBody body{s.q, s.shares, s.items, pool.levels > 0 ? pool.level[0] : nullptr, memory};
   device.run_blocks(body, body.grid());
-  const int top = fill_wide(pool, run, 1);
+  const int top = fill_wide(pool, device, 1);
   const PoolTotalBody sum{memory, blocks, body.none(), memory + blocks, host, pool, top};
   device.run_blocks(sum, sum.grid());
   device.mark();

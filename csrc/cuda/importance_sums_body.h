@@ -96,9 +96,16 @@ template <typename Totals, typename Thread>
 COLLOC_BLOCK Totals block_total(const Thread& t, const Totals& own) {
   auto* all = reinterpret_cast<Totals*>(t.shared());
   all[t.thread()] = own;
-  for (int half = t.threads() / 2; half > 0; half /= 2) {
+  for (int half = t.threads() / 2; half >= warp_size; half /= 2) {
     t.sync();
     if (t.thread() < half) math::add(all[t.thread()], all[t.thread() + half]);
+  }
+  t.sync();
+  if (t.warp() == 0) {
+    for (int half = warp_size / 2; half > 0; half /= 2) {
+      if (t.lane() < half) math::add(all[t.lane()], all[t.lane() + half]);
+      t.sync_warp();
+    }
   }
   t.sync();
   return all[0];
@@ -290,72 +297,6 @@ inline SumTree make_tree(const double* values, int64_t count, Counted which, dou
     memory += size;
   } while (size > 1);
   return tree;
-}
-
-// Fills one level; the one below it becomes running sums.
-COLLOC_HD void fill_level(const SumTree& tree, int filled, ThreadIndex thread) {
-  const int64_t below = filled == 0 ? tree.count : tree.size[filled - 1];
-  for (int64_t g = thread.global; g < tree.size[filled]; g += thread.total) {
-    const int64_t end = below - g * fan < fan ? below : (g + 1) * fan;
-    const int children = static_cast<int>(end - g * fan);
-    // All loads first: they need not wait for each other.
-    double own[fan];
-#pragma unroll
-    for (int k = 0; k < fan; ++k) {
-      own[k] = 0.0;
-      if (k < children) {
-        own[k] = filled == 0 ? tree.value(g * fan + k) : tree.level[filled - 1][g * fan + k];
-      }
-    }
-    double sum = 0.0;
-#pragma unroll
-    for (int k = 0; k < fan; ++k) {
-      sum += own[k];
-      if (filled > 0 && k < children) tree.level[filled - 1][g * fan + k] = sum;
-    }
-    tree.level[filled][g] = sum;
-  }
-}
-
-struct TreeBody {
-  SumTree tree;
-  int filled;
-
-  COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const { fill_level(tree, filled, thread); }
-
-  Grid grid() const { return grid_for(tree.size[filled]); }
-};
-
-// Levels from `first` on by one block, one after the other.
-template <typename Thread>
-COLLOC_BLOCK void fill_top(const Thread& t, const SumTree& tree, int first) {
-  for (int l = first; l < tree.levels; ++l) {
-    t.sync();
-    fill_level(tree, l, ThreadIndex{t.thread(), t.threads()});
-  }
-}
-
-struct TreeTopBody {
-  static constexpr int threads = 256, least_blocks = 1;
-  SumTree tree;
-  int first;
-
-  template <typename Thread>
-  COLLOC_BLOCK void operator()(const Thread& t) const {
-    fill_top(t, tree, first);
-  }
-
-  BlockGrid grid() const { return {1, 0}; }
-};
-
-// Fills levels from `first` on by many blocks; the next one is so short that one block fills the
-// rest.
-template <typename Run>
-int fill_wide(const SumTree& tree, const Run& run, int first) {
-  constexpr int64_t one_block = 1024;
-  int l = first;
-  for (; l < tree.levels && tree.size[l] > one_block; ++l) run(TreeBody{tree, l});
-  return l;
 }
 
 }  // namespace colloc

@@ -11,14 +11,20 @@ namespace colloc {
 
 // A run of leaves of a tree in which all values count, with the way to them from above.
 struct TileShared {
-  static constexpr int leaves = 96, row = fan + 1;  // odd for the banks
-  static constexpr int nodes = leaves / fan + 1;    // of level 1 that so many leaves can lie in
+  static constexpr int leaves = 96, starts = 128;
+  static constexpr int row = fan + 2;             // pairs of threads' rows lie in other banks
+  static constexpr int nodes = leaves / fan + 1;  // of level 1 that so many leaves can lie in
+
+  // Running sums without a node and with it, of those in the same node.
+  struct alignas(16) Bounds {
+    double low, high;
+  };
 
   double sums[leaves * row];  // running sums in each leaf; the last value's to the leaf's end
-  double until[leaves + 1];   // running sums up to the leaf, of those in the same node
-  // Of a level: running sums without the node and with it.
-  double lower[SumTree::most_levels][nodes], upper[SumTree::most_levels][nodes];
-  int64_t first, last;  // leaves
+  Bounds leaf[leaves];
+  Bounds level[SumTree::most_levels][nodes];
+  double start[starts];  // about where in the pool the leaf begins; NaN behind the last one
+  int64_t first, last;   // leaves
   math::WeightFormula formula;
 };
 
@@ -71,13 +77,13 @@ struct TileBody {
   }
 
  private:
+  using Bounds = TileShared::Bounds;
+
   // What the searches of a tile have in common.
   struct Tile {
-    int64_t first;  // leaf
-    int leaves;
     int first_node;  // of level 1, relative: first % 32 leaves of node 0 lie before the tile
-    int nodes;
-    int joint;  // from this level on all lie in the same nodes
+    int items;
+    int64_t base;  // first item
   };
 
   // Draws begin .. end - 1, if the leaves that they lie in fit. Otherwise false, for all threads.
@@ -108,94 +114,115 @@ struct TileBody {
   COLLOC_BLOCK Tile fill(const Thread& t, TileShared& s, int64_t first, int leaves) const {
     const SumTree& tree = places.pool;
     const int64_t base = first * fan;
-    const int64_t left = tree.count - base;
+    const int items =
+        static_cast<int>(tree.count - base < leaves * fan ? tree.count - base : leaves * fan);
     const int top = tree.levels - 2;  // the highest level of running sums; -1: a single leaf
     const int64_t node = first / fan;
-    const int nodes = static_cast<int>((first + leaves - 1) / fan - node) + 1;
-    for (int i = t.thread(); i <= leaves; i += threads) s.until[i] = until(first + i);
+    const int first_node = static_cast<int>(first % fan);
+    const int nodes = (first_node + leaves - 1) / static_cast<int>(fan) + 1;
+    const double* values = tree.values + base;
+    constexpr int rows = TileShared::leaves / warps;  // loaded before any is stored
+    double value[rows];
+#pragma unroll
+    for (int k = 0; k < rows; ++k) {
+      const int at = (t.warp() + k * warps) * static_cast<int>(fan) + t.lane();
+      value[k] = at < items ? values[at] : 0.0;
+    }
+    for (int i = t.thread(); i < leaves; i += threads) s.leaf[i] = bounds(0, first + i);
     for (int i = t.thread(); i < nodes * top; i += threads) {
       const int l = i / nodes + 1;
       int64_t at = node + i % nodes;
       for (int k = 1; k < l; ++k) at /= fan;
-      s.lower[l][i % nodes] = at % fan > 0 ? tree.level[l][at - 1] : 0.0;
-      s.upper[l][i % nodes] = tree.level[l][at];
+      s.level[l][i % nodes] = bounds(l, at);
     }
-    int joint = 1;
-    for (int64_t a = node, b = node + nodes - 1; a != b; a /= fan, b /= fan) ++joint;
-    constexpr int rows = TileShared::leaves / warps;  // loaded before any is stored
-#pragma unroll 1
-    for (int from = t.warp(); from < leaves; from += rows * warps) {
-      double value[rows];
 #pragma unroll
-      for (int k = 0; k < rows; ++k) {
-        const int r = from + k * warps, at = r * static_cast<int>(fan) + t.lane();
-        value[k] = r < leaves && at < left ? tree.values[base + at] : 0.0;
-      }
-#pragma unroll
-      for (int k = 0; k < rows; ++k) {
-        const int r = from + k * warps;
-        if (r < leaves) s.sums[r * TileShared::row + t.lane()] = value[k];
-      }
+    for (int k = 0; k < rows; ++k) {
+      s.sums[(t.warp() + k * warps) * TileShared::row + t.lane()] = value[k];
     }
     t.sync();
-    // One after the other, as SumTree::item adds them.
-    for (int r = t.thread(); r < leaves; r += threads) {
-      double* own = s.sums + r * TileShared::row;
+    if (t.thread() < TileShared::leaves) {
+      // One after the other, as SumTree::item adds them.
+      auto* own = reinterpret_cast<Sixteen<double>*>(s.sums + t.thread() * TileShared::row);
       double sum = 0.0;
 #pragma unroll
-      for (int k = 0; k < fan; k += 8) {
-        double some[8];
+      for (int k = 0; k < fan / 2; k += 4) {
+        Sixteen<double> some[4];
 #pragma unroll
-        for (int e = 0; e < 8; ++e) some[e] = own[k + e];
+        for (int e = 0; e < 4; ++e) some[e] = own[k + e];
 #pragma unroll
-        for (int e = 0; e < 8; ++e) own[k + e] = sum += some[e];
+        for (int e = 0; e < 4; ++e) {
+          some[e].values[0] = sum += some[e].values[0];
+          some[e].values[1] = sum += some[e].values[1];
+          own[k + e] = some[e];
+        }
       }
+    } else if (t.thread() >= threads - TileShared::starts) {
+      const int i = t.thread() - (threads - TileShared::starts);
+      double start = std::numeric_limits<double>::quiet_NaN();
+      if (i < leaves) {
+        start = 0.0;
+        for (int l = top; l > 0; --l) start += s.level[l][(first_node + i) / fan].low;
+        start += s.leaf[i].low;
+      }
+      s.start[i] = start;
     }
     t.sync();
-    return {first, leaves, static_cast<int>(first % fan), nodes, joint};
+    return {first_node, items, base};
   }
 
-  // Of the leaves in the same node as this one's forerunner.
-  COLLOC_HD_MEMBER double until(int64_t leaf) const {
-    if (places.pool.levels == 1) return leaf > 0 ? std::numeric_limits<double>::infinity() : 0.0;
-    return leaf > 0 ? places.pool.level[0][leaf - 1] : 0.0;
+  COLLOC_HD_MEMBER Bounds bounds(int level, int64_t at) const {
+    if (places.pool.levels == 1) return {0.0, std::numeric_limits<double>::infinity()};
+    const double* sums = places.pool.level[level];
+    return {at % fan > 0 ? sums[at - 1] : 0.0, sums[at]};
   }
 
-  // Several rounds of the `draws` from draw `begin` on: all loads of a step come before the next.
+  // Several rounds of the `draws` from draw `begin` on: all of them take a step before the next,
+  // so that none waits alone.
   template <typename Thread>
   COLLOC_BLOCK void draw(const Thread& t, double unit, const TileShared& s, const Tile& tile,
                          int64_t begin, int from, int draws) const {
-    const auto own = [&](int k) { return from + k * threads + t.thread(); };
-    const int64_t base = tile.first * fan;
-    const int64_t left = places.pool.count - base;
-    const int items = left < TileShared::leaves * fan ? static_cast<int>(left)
-                                                      : TileShared::leaves * static_cast<int>(fan);
+    // Those past the end are made and not written.
+    const auto own = [&](int k) {
+      const int i = from + k * threads + t.thread();
+      return i < draws ? i : draws - 1;
+    };
+    double place[together];
+    if (places.scheme != math::DrawScheme::multinomial) {
+#pragma unroll
+      for (int k = 0; k < together; ++k) {
+        place[k] =
+            math::stratified_place(math::DrawScheme::stratified, places.keys, begin + own(k), unit);
+      }
+    } else {
+#pragma unroll
+      for (int k = 0; k < together; ++k) place[k] = places.place(begin + own(k), unit);
+    }
     int item[together];
+    find(s, tile, place, item);
+    const double* values = places.pool.values + tile.base;
+    double q[together];
+    DeviceShares::Loaded share[together];
     unsigned missed = 0;
 #pragma unroll
     for (int k = 0; k < together; ++k) {
-      item[k] = 0;
-      if (own(k) < draws) {
-        const int found = find(s, tile, places.place(begin + own(k), unit));
-        if (found < 0) missed |= 1u << k;
-        // Past the end only where entries are to be refused.
-        item[k] = found < 0 ? 0 : (found < items ? found : items - 1);
+      if (item[k] < 0) missed |= 1u << k;
+      // Past the end only where entries are to be refused.
+      if (static_cast<unsigned>(item[k]) >= static_cast<unsigned>(tile.items)) {
+        item[k] = tile.items - 1;
       }
-    }
-    double q[together];
-    DeviceShares::Loaded share[together];
-#pragma unroll
-    for (int k = 0; k < together; ++k) {
-      q[k] = places.pool.values[base + item[k]];
-      share[k] = shares.load(base + item[k]);
+      q[k] = values[item[k]];
+      share[k] = shares.load(tile.base + item[k]);
     }
     const math::WeightFormula formula = s.formula;
+    int64_t* indices = index + begin;
+    T* weights = weight + begin;
 #pragma unroll
     for (int k = 0; k < together; ++k) {
-      const int64_t j = begin + own(k);
-      if (own(k) < draws) {
-        index[j] = base + item[k];
-        weight[j] = static_cast<T>(math::draw_weight(formula, q[k], shares.value(share[k])));
+      const int i = from + k * threads + t.thread();
+      const T w = static_cast<T>(math::draw_weight(formula, q[k], shares.value(share[k])));
+      if (i < draws) {
+        indices[i] = tile.base + item[k];
+        weights[i] = w;
       }
     }
 #pragma unroll 1
@@ -206,49 +233,46 @@ struct TileBody {
     }
   }
 
-  // The item relative to the tile's first one; -1 where rounding put the place outside of all.
-  COLLOC_BLOCK int find(const TileShared& s, const Tile& tile, double place) const {
-    for (int l = places.pool.levels - 2; l >= tile.joint; --l) {
-      if (!(place >= s.lower[l][0] && place < s.upper[l][0])) return -1;
-      place -= s.lower[l][0];
-    }
-    int node = 0;
-    double rest = place;
-    while (true) {
-      rest = place;
-      bool inside = true;
-      for (int l = tile.joint - 1; l > 0; --l) {
-        inside = inside && rest >= s.lower[l][node] && rest < s.upper[l][node];
-        rest -= s.lower[l][node];
+  // The items relative to the tile's first one; -1 where rounding put the place outside of the
+  // leaf in which it seemed to lie.
+  COLLOC_BLOCK void find(const TileShared& s, const Tile& tile, double (&place)[together],
+                         int (&item)[together]) const {
+    // By halving.
+    int leaf[together];
+#pragma unroll
+    for (int k = 0; k < together; ++k) {
+      leaf[k] = 0;
+#pragma unroll
+      for (int step = TileShared::starts / 2; step > 0; step /= 2) {
+        if (s.start[leaf[k] + step] <= place[k]) leaf[k] += step;
       }
-      if (inside) break;
-      if (++node == tile.nodes) return -1;
     }
-    // The node's leaves in the tile.
-    int begin = node * static_cast<int>(fan) - tile.first_node;
-    int end = begin + static_cast<int>(fan);
-    if (begin < 0) begin = 0;
-    if (end > tile.leaves) end = tile.leaves;
-    const int leaf = begin + first_above(s.until + begin + 1, end - begin, rest);
-    if (!(rest < s.until[leaf + 1])) return -1;
-    if ((leaf + tile.first_node) % fan > 0) {
-      if (rest < s.until[leaf]) return -1;
-      rest -= s.until[leaf];
+#pragma unroll 1
+    for (int l = places.pool.levels - 2; l > 0; --l) {
+#pragma unroll
+      for (int k = 0; k < together; ++k) {
+        const unsigned node = static_cast<unsigned>(tile.first_node + leaf[k]) / unsigned(fan);
+        place[k] = rest(s.level[l][node], place[k]);
+      }
     }
-    const double* sums = s.sums + leaf * TileShared::row;
-    const int item = first_above(sums, static_cast<int>(fan), rest);
-    return rest < sums[item] ? leaf * static_cast<int>(fan) + item : -1;
+#pragma unroll
+    for (int k = 0; k < together; ++k) place[k] = rest(s.leaf[leaf[k]], place[k]);
+#pragma unroll
+    for (int k = 0; k < together; ++k) {
+      int at = leaf[k] * TileShared::row;
+#pragma unroll
+      for (int step = static_cast<int>(fan) / 2; step > 0; step /= 2) {
+        if (s.sums[at + step - 1] <= place[k]) at += step;
+      }
+      constexpr int unused = TileShared::row - static_cast<int>(fan);
+      item[k] = place[k] < s.sums[at] ? at - unused * leaf[k] : -1;
+    }
   }
 
-  // The first of up to 32 ascending numbers that is above x, or the last one.
-  static COLLOC_BLOCK int first_above(const double* numbers, int count, double x) {
-    int found = 0;
-#pragma unroll
-    for (int step = static_cast<int>(fan) / 2; step > 0; step /= 2) {
-      const int next = found + step;
-      if (next < count && numbers[next - 1] <= x) found = next;
-    }
-    return found;
+  // NaN outside of the bounds.
+  static COLLOC_BLOCK double rest(const Bounds& bounds, double place) {
+    return (place >= bounds.low) & (place < bounds.high) ? place - bounds.low
+                                                         : std::numeric_limits<double>::quiet_NaN();
   }
 
   // Rare.

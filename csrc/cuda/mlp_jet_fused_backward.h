@@ -79,6 +79,7 @@ struct FusedMidBody {
 
  private:
   static constexpr int stage = Tile::words + Tile::units;  // images, then their units
+  static constexpr int multiplied = 1;                     // a barrier
 
   template <typename Thread>
   COLLOC_BLOCK void load_weight(const Thread& thread, float* to) const {
@@ -130,7 +131,11 @@ struct FusedMidBody {
       } else {
         multiply<false>(thread, weight, delta, lane, g);
       }
-      if (p.h_stages == 1) thread.sync();
+      if (p.h_stages == 1) {
+        thread.sync();
+      } else {
+        thread.arrive(multiplied, threads);
+      }
       float* h = hs + (p.h_stages == 2 ? s % 2 : 0) * stage;
       // One piece of code for all groups, which take turns in the first place.
       COLLOC_NO_UNROLL
@@ -189,19 +194,34 @@ struct FusedMidBody {
       read_words(thread, from + q * (fused_tiles<W> * 128), right[0]);
       read_words(thread, from + q * (fused_tiles<W> * 128) + 128, right[1]);
       const float* rows = delta + (start ^ (8 * q));
+      // Two rows of tiles at a time, and what is left.
       COLLOC_UNROLL
-      for (int m = 0; m < m_tiles; ++m) {
-        uint32_t high[4], low[4] = {};
-        thread.load_matrix(high, rows + 2 * m * Image::part);
-        if constexpr (Exact) thread.load_matrix(low, rows + (2 * m + 1) * Image::part);
-        float product[2][4];
-        fused_product<Exact>(thread, high, low, right, product);
-        const float unit = units[m * Image::tiles + q];
-        COLLOC_UNROLL
-        for (int i = 0; i < 8; ++i) {
-          float& sum = g[m / K * 2 + i / 4][m % K][i % 4];
-          sum = std::fma(product[i / 4][i % 4], unit, sum);
-        }
+      for (int m = 0; m + 1 < m_tiles; m += 2) rows_of<Exact, 2>(thread, rows, units + q, m, right, g);
+      if constexpr (m_tiles % 2 != 0) {
+        rows_of<Exact, 1>(thread, rows, units + q, m_tiles - 1, right, g);
+      }
+    }
+  }
+
+  // The tiles m, ..., m + Rows - 1 of the rows, times 16 columns.
+  template <bool Exact, int Rows, typename Thread>
+  COLLOC_BLOCK static void rows_of(const Thread& thread, const float* rows, const float* units,
+                                   int m, const uint32_t (&right)[2][4], float (&g)[parts][K][4]) {
+    uint32_t high[Rows][4], low[Rows][4] = {};
+    COLLOC_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      thread.load_matrix(high[i], rows + 2 * (m + i) * Image::part);
+      if constexpr (Exact) thread.load_matrix(low[i], rows + (2 * (m + i) + 1) * Image::part);
+    }
+    float product[Rows][2][4];
+    fused_product<Exact>(thread, high, low, right, product);
+    COLLOC_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      const float unit = units[(m + i) * Image::tiles];
+      COLLOC_UNROLL
+      for (int j = 0; j < 8; ++j) {
+        float& sum = g[(m + i) / K * 2 + j / 4][(m + i) % K][j % 4];
+        sum = std::fma(product[i][j / 4][j % 4], unit, sum);
       }
     }
   }
@@ -230,6 +250,8 @@ struct FusedMidBody {
       const bool more = s + 1 < count;
       if (more && p.delta_stages == 3) fetch(thread, s + 1, deltas + next * stage);
       thread.commit_async();
+      // The other warps have the tensor cores to themselves until they come to the activations.
+      if (p.h_stages == 2 && s < count) thread.sync(multiplied, threads);
       if (s > 0 && wanted) {
         const float* h = hs + (p.h_stages == 2 ? (s - 1) % 2 : 0) * stage;
         if (p.exact) {
@@ -296,7 +318,7 @@ struct FusedMidBody {
     const float *left = delta + begin, *right = h + begin;
     COLLOC_NO_UNROLL
     for (int step = 0; step < steps_a_tile; ++step) {
-      uint32_t b[2][2][4];
+      uint32_t b[Square::n_tiles][4];
       COLLOC_UNROLL
       for (int c = 0; c < 2; ++c) {
         uint32_t high[4], low[4] = {};
@@ -306,28 +328,24 @@ struct FusedMidBody {
         }
         COLLOC_UNROLL
         for (int i = 0; i < 2; ++i) {
-          b[c][i][0] = high[2 * i];
-          b[c][i][1] = high[2 * i + 1];
-          b[c][i][2] = low[2 * i];
-          b[c][i][3] = low[2 * i + 1];
+          b[2 * c + i][0] = high[2 * i];
+          b[2 * c + i][1] = high[2 * i + 1];
+          b[2 * c + i][2] = low[2 * i];
+          b[2 * c + i][3] = low[2 * i + 1];
         }
       }
       COLLOC_UNROLL
       for (int m = 0; m < Square::m_tiles; ++m) {
         const int at = left_start ^ (8 * m);
-        uint32_t high[4], low[4] = {};
-        thread.load_transposed(high, left + at);
-        if constexpr (Exact) thread.load_transposed(low, left + Image::part + at);
+        uint32_t high[1][4], low[1][4] = {};
+        thread.load_transposed(high[0], left + at);
+        if constexpr (Exact) thread.load_transposed(low[0], left + Image::part + at);
+        float product[1][Square::n_tiles][4];
+        fused_product<Exact>(thread, high, low, b, product);
         COLLOC_UNROLL
-        for (int c = 0; c < 2; ++c) {
-          float product[2][4];
-          fused_product<Exact>(thread, high, low, b[c], product);
-          const float unit = delta_units[m] * h_units[c];
-          COLLOC_UNROLL
-          for (int i = 0; i < 8; ++i) {
-            float& sum = acc[m][2 * c + i / 4][i % 4];
-            sum = std::fma(product[i / 4][i % 4], unit, sum);
-          }
+        for (int i = 0; i < Square::n_tiles * 4; ++i) {
+          float& sum = acc[m][i / 4][i % 4];
+          sum = std::fma(product[0][i / 4][i % 4], delta_units[m] * h_units[i / 8], sum);
         }
       }
       left += 2 * Image::part;

@@ -12,9 +12,13 @@ void launch_fused_forward(const FusedChoice& choice, const FusedNetwork& net, in
     using Form = decltype(form);
     using Body = FusedForwardBody<Form::order, Form::inputs, decltype(width){}>;
     const int groups = static_cast<int>(count);
-    const Body body{net, first, groups, out, kept, static_cast<int>(kept_groups), exact};
-    launch_blocks(body, Body::grid(groups, Body::least_blocks * multiprocessors(choice.device)),
-                  choice.device);
+    const int most = Body::least_blocks * multiprocessors(choice.device);
+    const Body body{net,  first,
+                    groups,
+                    out,  kept,
+                    static_cast<int>(kept_groups),
+                    exact, Body::members_of(groups, most)};
+    launch_blocks(body, body.grid(most), choice.device);
   });
 }
 

@@ -15,7 +15,7 @@ struct FusedForwardBody {
   static constexpr int slice_tiles = K <= 4 ? 4 : 2;  // of 8 neurons; K * this * 4 accumulators
   static constexpr int slices = W / 8 / slice_tiles;
   static constexpr int warps = 8;
-  static constexpr int groups = warps / slices;  // in a block
+  static constexpr int groups = warps / slices;  // in a block, at most
   static constexpr int threads = warps * warp_size;
   static constexpr int least_blocks = 2;
   // Of a group's jets in shared memory: their image, then their units.
@@ -28,7 +28,8 @@ struct FusedForwardBody {
   float* out;   // (points, K, outputs), or null
   float* kept;  // FusedKept of kept_groups groups from `first` on; may be null
   int kept_groups;
-  bool exact;  // three products, or high high alone
+  bool exact;   // three products, or high high alone
+  int members;  // groups of a block at a time, at most `groups`
 
   using Sums = float[K][slice_tiles][4];
 
@@ -40,14 +41,20 @@ struct FusedForwardBody {
     int group;              // from `first` on
   };
 
-  static BlockGrid grid(int count, int most) {
-    const int wanted = (count + groups - 1) / groups;
-    return {wanted < most ? wanted : most, sizeof(float) * image * groups};
+  // Of `most` blocks: few groups go one to a block, so that they have a multiprocessor each.
+  static int members_of(int count, int most) {
+    const int wanted = (count + most - 1) / most;
+    return wanted < 1 ? 1 : (wanted < groups ? wanted : groups);
+  }
+  BlockGrid grid(int most) const {
+    const int wanted = (count + members - 1) / members;
+    return {wanted < most ? wanted : most, sizeof(float) * image * members};
   }
 
   template <typename Thread>
   COLLOC_BLOCK void operator()(const Thread& thread) const {
     const int slice = thread.warp() % slices, member = thread.warp() / slices;
+    if (member >= members) return;
     Place at;
     at.lane = thread.lane();
     at.row = at.lane / 4;
@@ -55,8 +62,11 @@ struct FusedForwardBody {
     at.jets = thread.shared() + member * image;
     at.units = at.jets + Image::words(K);
     const FusedWeights weights{W, net.inputs, net.hidden, net.outputs};
-    const int step = static_cast<int>(thread.blocks()) * groups;
-    for (int begin = static_cast<int>(thread.block()) * groups; begin < count; begin += step) {
+    const int step = static_cast<int>(thread.blocks()) * members;
+    // All groups wait for each other: where each went its own way, weights left the first cache
+    // before the next group asked for them (3 % slower).
+    const auto meet = [&] { thread.sync(1, members * slices * warp_size); };
+    for (int begin = static_cast<int>(thread.block()) * members; begin < count; begin += step) {
       at.group = begin + member;
       Sums sums = {};
       for (int l = 0; l < net.hidden; ++l) {
@@ -68,14 +78,14 @@ struct FusedForwardBody {
           } else {
             multiply<false>(thread, at, b, sums);
           }
-          thread.sync();  // all have read
+          meet();  // all have read
         }
         activate(thread, at, weights, l, sums);
-        thread.sync();
+        meet();
       }
       if (out != nullptr) {
-        last_layer(thread, weights, begin);
-        thread.sync();
+        last_layer(thread, at, weights, slice);
+        meet();
       }
     }
   }
@@ -101,16 +111,16 @@ struct FusedForwardBody {
       const float* rows = at.jets + (start ^ (8 * q));
       COLLOC_UNROLL
       for (int k = 0; k < K; ++k) {
-        uint32_t high[4], low[4] = {};
-        thread.load_matrix(high, rows + 2 * k * Image::part);
-        if constexpr (Exact) thread.load_matrix(low, rows + (2 * k + 1) * Image::part);
-        float product[slice_tiles][4];
+        uint32_t high[1][4], low[1][4] = {};
+        thread.load_matrix(high[0], rows + 2 * k * Image::part);
+        if constexpr (Exact) thread.load_matrix(low[0], rows + (2 * k + 1) * Image::part);
+        float product[1][slice_tiles][4];
         fused_product<Exact>(thread, high, low, right, product);
         const float unit = at.units[k * Image::tiles + q];
         COLLOC_UNROLL
         for (int i = 0; i < slice_tiles * 4; ++i) {
           float& sum = sums[k][i / 4][i % 4];
-          sum = std::fma(product[i / 4][i % 4], unit, sum);
+          sum = std::fma(product[0][i / 4][i % 4], unit, sum);
         }
       }
     }
@@ -245,17 +255,17 @@ struct FusedForwardBody {
 
   // A lane takes a quarter of a row's columns, eight neighbouring ones eight points.
   template <typename Thread>
-  COLLOC_BLOCK void last_layer(const Thread& thread, const FusedWeights& weights, int begin) const {
+  COLLOC_BLOCK void last_layer(const Thread& thread, const Place& at, const FusedWeights& weights,
+                               int slice) const {
     constexpr int tiles = Image::tiles / 4;  // of a lane
-    const int lane = thread.lane(), chunk = lane / 8 * tiles;
+    const int lane = at.lane, chunk = lane / 8 * tiles;
     COLLOC_ROLLED
-    for (int eight = thread.warp(); eight < 2 * K * groups; eight += warps) {
-      const int row = eight * 8 + lane % 8;  // of all groups: (groups, K, 16)
-      const int p = row % fused_group, k = row / fused_group % K, member = row / fused_group / K;
-      const int group = begin + member;
-      const int64_t point = (first + group) * fused_group + p;
-      const float* jets = thread.shared() + member * image;
-      const float* units = jets + Image::words(K) + k * Image::tiles + chunk;
+    for (int eight = slice; eight < 2 * K; eight += slices) {
+      const int row = eight * 8 + lane % 8;  // (K, 16)
+      const int p = row % fused_group, k = row / fused_group;
+      const int64_t point = (first + at.group) * fused_group + p;
+      const float* jets = at.jets;
+      const float* units = at.units + k * Image::tiles + chunk;
       COLLOC_ROLLED
       for (int j = 0; j < net.outputs; ++j) {
         const float* w = net.packed + weights.last() + j * W + chunk * 16;
@@ -272,7 +282,7 @@ struct FusedForwardBody {
         }
         sum += thread.shuffle_xor(sum, 8);
         sum += thread.shuffle_xor(sum, 16);
-        if (lane < 8 && group < count && point < net.points) {
+        if (lane < 8 && at.group < count && point < net.points) {
           const float bias = k == 0 ? thread.load(net.packed + weights.last_bias() + j) : 0.0f;
           out[(point * K + k) * net.outputs + j] = sum + bias;
         }

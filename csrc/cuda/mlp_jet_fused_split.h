@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
 #include "cuda/mlp_jet_fused_layout.h"
+#include "math/unroll.h"
 
 namespace colloc {
 
@@ -54,20 +56,28 @@ COLLOC_BLOCK void fused_split_row(const Thread& thread, const float (&pair)[2][4
   }
 }
 
-// a b of a tile of 16 x 16 and of 16 x 8 each, with a and b as high and low parts.
-template <bool Exact, typename Thread, int Tiles>
-COLLOC_BLOCK void fused_product(const Thread& thread, const uint32_t (&high)[4],
-                                const uint32_t (&low)[4], const uint32_t (&b)[Tiles][4],
-                                float (&product)[Tiles][4]) {
-  COLLOC_UNROLL
-  for (int j = 0; j < Tiles; ++j) {
-    thread.template mma<true>(product[j], Exact ? low : high, b[j][0], b[j][1]);
+// a b of tiles of 16 x 16 with tiles of 16 x 8 each, as high and low parts. The products of all
+// take turns, since one waits for what it adds to.
+template <bool Exact, typename Thread, int Rows, int Columns>
+COLLOC_BLOCK void fused_product(const Thread& thread, const uint32_t (&high)[Rows][4],
+                                const uint32_t (&low)[Rows][4], const uint32_t (&b)[Columns][4],
+                                float (&product)[Rows][Columns][4]) {
+  const auto all = [&](auto fresh, const auto& a, int part) COLLOC_INLINE_LAMBDA {
+    COLLOC_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      COLLOC_UNROLL
+      for (int j = 0; j < Columns; ++j) {
+        thread.template mma<decltype(fresh){}>(product[i][j], a[i], b[j][part], b[j][part + 1]);
+      }
+    }
+  };
+  if constexpr (Exact) {
+    all(std::true_type{}, low, 0);
+    all(std::false_type{}, high, 2);
+    all(std::false_type{}, high, 0);
+  } else {
+    all(std::true_type{}, high, 0);
   }
-  if constexpr (!Exact) return;
-  COLLOC_UNROLL
-  for (int j = 0; j < Tiles; ++j) thread.template mma<false>(product[j], high, b[j][2], b[j][3]);
-  COLLOC_UNROLL
-  for (int j = 0; j < Tiles; ++j) thread.template mma<false>(product[j], high, b[j][0], b[j][1]);
 }
 
 }  // namespace colloc

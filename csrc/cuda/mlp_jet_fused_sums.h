@@ -29,7 +29,7 @@ struct FusedSum {
 
 template <int W>
 struct FusedSumsBody {
-  static constexpr int threads = 256, least_blocks = 1, most = 12, parts = threads / warp_size;
+  static constexpr int threads = 256, least_blocks = 1, most = 40, parts = threads / warp_size;
   static constexpr int each = 4 * warp_size;  // elements of a block
 
   int count;

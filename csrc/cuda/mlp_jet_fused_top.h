@@ -44,65 +44,55 @@ struct FusedTopBody {
     Adjoint::clear(slots, lane, p.first.wanted() ? p.first.inputs : 0);
     Adjoint::clear(last, lane, p.outputs + 1);
     thread.sync_warp();  // the bias's sums are one lane's, what it adds to another one's zeros
-    float sums[2][1 + n][2] = {}, y[K][4];
+    float sums[2][1 + n][2] = {};
     const int64_t begin = thread.block() * Warps::rows + lane.warp_row;
     const int64_t step = thread.blocks() * Warps::rows;
-    if (begin < p.padded) Adjoint::load(thread, p.part, p.first, begin, lane, 0, y);
-    // One piece of code for both tiles of a group, which take turns.
-    float before[K][4] = {};
-    int j = 0;
     COLLOC_NO_UNROLL
-    for (int64_t group = begin; group < p.padded;) {
-      const int64_t next_group = group + (j == 0 ? 0 : step);
-      float g[K][4] = {}, next[K][4] = {};
-      if (next_group < p.padded) {
-        Adjoint::load(thread, p.part, p.first, next_group, lane, 1 - j, next);
-      }
+    for (int64_t group = begin; group < p.padded; group += step) {
+      Adjoint::prefetch(thread, p.part, p.first, group + step, lane);
+      float y[2][K][4], g[2][K][4] = {};
+      Adjoint::load(thread, p.part, p.first, group, lane, 0, y[0]);
+      Adjoint::load(thread, p.part, p.first, group, lane, 1, y[1]);
       const int64_t point = p.part.first_point + group * fused_group + lane.g;
       COLLOC_NO_UNROLL
       for (int o = 0; o < p.outputs; ++o) {
-        float weight[2], a[K][2];
-        thread.load2(weight, p.last + o * W + lane.column(j));
+        float weight[2][2], a[K][2];
+        thread.load2(weight[0], p.last + o * W + lane.column(0));
+        thread.load2(weight[1], p.last + o * W + lane.column(1));
         load_grad(thread, point, o, a);
         COLLOC_UNROLL
         for (int k = 0; k < K; ++k) {
           COLLOC_UNROLL
-          for (int e = 0; e < 4; ++e) g[k][e] += a[k][e / 2] * weight[e % 2];
+          for (int e = 0; e < 8; ++e) g[e / 4][k][e % 4] += a[k][e % 4 / 2] * weight[e / 4][e % 2];
         }
       }
-      Adjoint::apply(p.part.kind, y, g);
+      COLLOC_UNROLL
+      for (int j = 0; j < 2; ++j) {
+        Adjoint::apply(p.part.kind, y[j], g[j]);
+        Adjoint::keep(thread, p.part, p.first, group, lane, j, y[j], sums[j], slots);
+      }
+      if (p.store) {
+        Adjoint::template write<true>(thread, p.part.delta + group * Image::words(K),
+                                      p.part.units + group * Image::units(K), lane, y[0], y[1]);
+      }
       COLLOC_NO_UNROLL
       for (int o = 0; o < p.outputs; ++o) {
-        float a[K][2], sum[2] = {};
+        float a[K][2];
         load_grad(thread, point, o, a);
         COLLOC_UNROLL
-        for (int k = 0; k < K; ++k) {
+        for (int v = 0; v < 4; ++v) {
+          float sum = 0.0f;
           COLLOC_UNROLL
-          for (int e = 0; e < 4; ++e) sum[e % 2] += a[k][e / 2] * g[k][e];
+          for (int k = 0; k < K; ++k) {
+            sum += a[k][0] * g[v / 2][k][v % 2] + a[k][1] * g[v / 2][k][2 + v % 2];
+          }
+          sum = sum_over_points(thread, sum);
+          if (lane.g == 0) last[o * W + lane.column(v / 2) + v % 2] += sum;
         }
-        COLLOC_UNROLL
-        for (int v = 0; v < 2; ++v) sum[v] = sum_over_points(thread, sum[v]);
-        if (lane.g == 0) {
-          last[o * W + lane.column(j)] += sum[0];
-          last[o * W + lane.column(j) + 1] += sum[1];
-        }
-        if (lane.slice > 0 || j > 0) continue;
+        if (lane.slice > 0) continue;
         const float of_bias = sum_over_points(thread, a[0][0] + a[0][1]);
         if (lane.lane == 0) last[p.outputs * W + o] += of_bias;
       }
-      Adjoint::keep(thread, p.part, p.first, group, lane, j, y, sums[0], slots);
-      if (p.store && j == 1) {
-        Adjoint::template write<true>(thread, p.part.delta + group * Image::words(K),
-                                      p.part.units + group * Image::units(K), lane, before, y);
-      }
-      fused_turn(sums);
-      COLLOC_UNROLL
-      for (int e = 0; e < K * 4; ++e) {
-        before[e / 4][e % 4] = y[e / 4][e % 4];
-        y[e / 4][e % 4] = next[e / 4][e % 4];
-      }
-      group = next_group;
-      j = 1 - j;
     }
     float* to = p.sums.at + (thread.block() * Warps::rows + lane.warp_row) * p.sums.rows * W;
     Adjoint::give(thread, p.first, p.sums.begin, lane, sums, to);

@@ -26,8 +26,9 @@ struct HostFusedDevice {
   void forward(Form, math::Index<W>, int64_t first, int64_t groups, float* kept) {
     using Body = FusedForwardBody<Form::order, Form::inputs, W>;
     const int count = static_cast<int>(groups);
-    host_block_launch(Body{net, first, count, nullptr, kept, count, exact},
-                      Body::grid(count, processors), backwards);
+    const Body body{net,   first, count, nullptr, kept,
+                    count, exact, Body::members_of(count, processors)};
+    host_block_launch(body, body.grid(processors), backwards);
   }
 };
 

@@ -152,6 +152,28 @@ def test_nan_is_passed_on(layer, exact):
     assert found[:, 0].isnan().all()
 
 
+@pytest.mark.parametrize("width", [30, 128])
+@pytest.mark.parametrize("scale", [1e-12, 1e9])
+def test_magnitudes_beyond_halves(scale, width):
+    net = network([width, width], 2, 2, bias=False)
+    net[0][0][:, 0] *= 1e3  # derivatives of other sizes
+    net[0][1] *= 1e8
+    net[0][2] *= 1e-7
+    arguments = (net, scale * torch.rand(40, 2), [KINDS.index("identity")] * 2, "1", [0, 1])
+    assert error(forward(*arguments)[0], reference(*arguments)[0]) < 1e-5
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_point_that_is_not_finite_is_alone(value):
+    net, x = network([64, 100], 2, 1), torch.rand(40, 2)
+    x[5] = value
+    arguments = (net, x, [KINDS.index("silu"), KINDS.index("tanh")], "1", [0, 1])
+    found, expected = forward(*arguments)[0], reference(*arguments)[0]
+    fine = torch.arange(40) != 5
+    assert error(found[fine], expected[fine]) < 1e-5
+    assert not torch.isfinite(found[5]).all()
+
+
 def test_what_cannot_be_launched():
     net, x = network([64], 2, 1), torch.rand(3, 2)
     with pytest.raises(ValueError, match="order"):

@@ -133,6 +133,13 @@ def test_odd_sizes(widths, inputs, outputs, bias, points):
     assert case.error(case.found()) < 1e-5
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e20])
+def test_magnitudes_beyond_halves(scale):
+    case = Case([64, 100], 33)
+    case.grad *= scale
+    assert case.error(case.found()) < 1e-5
+
+
 def test_products_of_ten_bits():
     case = Case([64, 100], 33)
     # Worse, or it would be the longer way that is taken.
