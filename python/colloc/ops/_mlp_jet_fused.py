@@ -50,7 +50,7 @@ def _constant(function: Callable[..., _T]) -> Callable[..., _T]:
 
 @_constant
 def _memory_of(device: int | None) -> int:
-    """Bytes of shared memory that a block may have, 0 on GPUs without the tensor cores' TF32."""
+    """Bytes of shared memory that a block may have; 0 on a GPU older than the kernels need."""
     if device not in _block_memory:
         found = torch.cuda.get_device_properties(device)
         most = getattr(found, "shared_memory_per_block_optin", 0)
