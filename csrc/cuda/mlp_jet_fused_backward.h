@@ -196,7 +196,8 @@ struct FusedMidBody {
       const float* rows = delta + (start ^ (8 * q));
       // Two rows of tiles at a time, and what is left.
       COLLOC_UNROLL
-      for (int m = 0; m + 1 < m_tiles; m += 2) rows_of<Exact, 2>(thread, rows, units + q, m, right, g);
+      for (int m = 0; m + 1 < m_tiles; m += 2)
+        rows_of<Exact, 2>(thread, rows, units + q, m, right, g);
       if constexpr (m_tiles % 2 != 0) {
         rows_of<Exact, 1>(thread, rows, units + q, m_tiles - 1, right, g);
       }

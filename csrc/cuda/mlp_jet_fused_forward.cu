@@ -13,11 +13,10 @@ void launch_fused_forward(const FusedChoice& choice, const FusedNetwork& net, in
     using Body = FusedForwardBody<Form::order, Form::inputs, decltype(width){}>;
     const int groups = static_cast<int>(count);
     const int most = Body::least_blocks * multiprocessors(choice.device);
-    const Body body{net,  first,
-                    groups,
-                    out,  kept,
-                    static_cast<int>(kept_groups),
-                    exact, Body::members_of(groups, most)};
+    const Body body{net,    first,
+                    groups, out,
+                    kept,   static_cast<int>(kept_groups),
+                    exact,  Body::members_of(groups, most)};
     launch_blocks(body, body.grid(most), choice.device);
   });
 }

@@ -38,7 +38,7 @@ struct FusedForwardBody {
     int lane, row, column;  // of the accumulators: row and row + 8, column and column + 1
     float* jets;            // of the group, and their units
     float* units;
-    int group;              // from `first` on
+    int group;  // from `first` on
   };
 
   // Of `most` blocks: few groups go one to a block, so that they have a multiprocessor each.
@@ -207,7 +207,7 @@ struct FusedForwardBody {
     float* to = at.jets + Image::of_lane(at.row, q, at.lane % 4);
     COLLOC_UNROLL
     for (int k = 0; k < K; ++k) {
-      const auto& pair = reinterpret_cast<const float(&)[2][4]>(sums[k][0]);
+      const auto& pair = reinterpret_cast<const float (&)[2][4]>(sums[k][0]);
       const FusedUnit unit = fused_unit_of(thread, pair);
       COLLOC_UNROLL
       for (int r = 0; r < 2; ++r) {

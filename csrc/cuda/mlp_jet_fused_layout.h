@@ -74,7 +74,8 @@ struct FusedUnit {
 COLLOC_HD FusedUnit fused_unit(uint32_t most) {
   uint32_t exponent = most >> 23;
   exponent = exponent < 15u ? 15u : (exponent > 254u ? 254u : exponent);
-  return {math::bits_as<float>((exponent - 14u) << 23), math::bits_as<float>((268u - exponent) << 23)};
+  return {math::bits_as<float>((exponent - 14u) << 23),
+          math::bits_as<float>((268u - exponent) << 23)};
 }
 
 // A group's jets as halves: (K, 2, 16, W / 2) words (of two halves), the high parts before the low

@@ -66,7 +66,7 @@ struct FusedWeightsBody {
   template <typename Thread>
   COLLOC_BLOCK void tile(const Thread& thread, int job) const {
     const int nt = job % fused_tiles<W>, below = job / fused_tiles<W> % 2;
-    const int l = job / (2 * fused_tiles<W>) + 1;
+    const int l = job / (2 * fused_tiles<W>)+1;
     const int lane = thread.lane(), n = nt * 8 + lane / 4, t = lane % 4;
     float all[W / 16][4];
     COLLOC_UNROLL

@@ -18,8 +18,14 @@ py::tuple forward(FloatArray x, std::vector<FloatArray> weights, std::vector<Flo
     HostMemory out(net.points * Body::K * net.outputs);
     HostMemory kept(kept_groups * FusedKept<W, Body::K>::per_group(net.hidden));
     const int groups = static_cast<int>(net.groups());
-    const Body body{net,         0,    groups, out.data(), kept_groups > 0 ? kept.data() : nullptr,
-                    kept_groups, exact, Body::members_of(groups, blocks)};
+    const Body body{net,
+                    0,
+                    groups,
+                    out.data(),
+                    kept_groups > 0 ? kept.data() : nullptr,
+                    kept_groups,
+                    exact,
+                    Body::members_of(groups, blocks)};
     host_block_launch(body, body.grid(blocks), backwards);
     host.packed->array();
     found = py::make_tuple(out.array(), kept.array());

@@ -26,8 +26,8 @@ struct HostFusedDevice {
   void forward(Form, math::Index<W>, int64_t first, int64_t groups, float* kept) {
     using Body = FusedForwardBody<Form::order, Form::inputs, W>;
     const int count = static_cast<int>(groups);
-    const Body body{net,   first, count, nullptr, kept,
-                    count, exact, Body::members_of(count, processors)};
+    const Body body{net,  first, count, nullptr,
+                    kept, count, exact, Body::members_of(count, processors)};
     host_block_launch(body, body.grid(processors), backwards);
   }
 };
