@@ -104,6 +104,10 @@ class StagePoints:
     def __call__(self, step: int) -> cc.geometry.Points:
         return self.samplers[self.stage()](step)
 
+    def points_ahead(self, step: int, steps: int, memory: int) -> Any:
+        """Of many steps at once, see ``colloc.sampling.Sampler``."""
+        return self.samplers[self.stage()].points_ahead(step, steps, memory)
+
     def state_dict(self) -> dict[str, Any]:
         """Of each sampler: a checkpoint of others is refused."""
         return {str(k): sampler.state_dict() for k, sampler in enumerate(self.samplers)}

@@ -9,8 +9,6 @@ integrals, the interior's weighted by the distance to the walls, 1000 batches of
 beforehand and gone through again and again. NTK's weights are Wang, Yu and Perdikaris' traces.
 
 Products are float32 ("soft-float32"), TF32, or of lower precision by autocast, see ``VARIANTS``.
-A trainer's captured step (``Trainer(graph=True)``) has no float16, since the scaler's scale is
-read by the host; "hard-first-float16" leaves it on the card and shows whether that would do.
 
 Seconds are of training alone: the GPU is waited for before and after every stretch between two
 evaluations; the first ``WARM_UP`` steps, with the capture, are left out. NTK's updates are in.
@@ -164,24 +162,12 @@ def make(variant: Variant, size: Size, device: str) -> tuple[Any, torch.nn.Modul
         balancer = cc.balancing.NTK(list(weights), update_every=NTK_EVERY)
     gpu = device != "cpu"
     adam = torch.optim.Adam(net.parameters(), LEARNING_RATE, fused=gpu, capturable=gpu)
-    lowered = "bfloat16" if gpu and variant.precision == "float16" else variant.precision
     trainer = cc.training.Trainer(
-        terms, net, adam, samplers, balancer, steps=size.steps, clip=CLIP, precision=lowered,
+        terms, net, adam, samplers, balancer, steps=size.steps, clip=CLIP, precision=variant.precision,
         schedule=cc.training.schedules.decay(adam, DECAY, DECAY_STEPS), graph=gpu,
         log_every=size.every, save_every=10**9, progress=False,
     )  # fmt: skip
-    if lowered != variant.precision:
-        _float16(trainer)
     return trainer, field
-
-
-def _float16(trainer: Any) -> None:
-    """float16 in a trainer whose step is captured: the scale stays on the card. Fused Adam leaves
-    out a step that is not finite by itself."""
-    scaler: Any = torch.amp.GradScaler("cuda")
-    scaler.get_scale = lambda: scaler._scale
-    trainer.precision.lowered = torch.float16
-    trainer.precision.scaler = trainer._steps.scaler = scaler
 
 
 # ---- a run ---------------------------------------------------------------------------------------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import colloc as cc
 import pytest
 import torch
 from colloc.training import Stage, Trainer
+from colloc.training._trainer_checks import check_graph
 from torch.optim import lr_scheduler
 from training.problems import NAMES, SQUARE, adam, network, terms
 from training.problems import trainer as make
@@ -46,6 +49,10 @@ def test_pairs_that_do_not_go_together():
     with pytest.raises(ValueError, match="precision: expected one without a gradient scaler"):
         Trainer(problem, net, [Stage(lbfgs, 2)], precision="float16")
     optimizer = adam(net)
+    scaled, card = SimpleNamespace(scaler=object()), torch.device("cuda")
+    with pytest.raises(ValueError, match="graph: .*got Adam without fused=True.*or bfloat16"):
+        check_graph(card, [Stage(optimizer, 2)], scaled)
+    check_graph(card, [Stage(torch.optim.Adam(net.parameters(), fused=True), 2)], scaled)
     with pytest.raises(ValueError, match="schedule: expected one that goes by steps"):
         Stage(optimizer, 3, lr_scheduler.ReduceLROnPlateau(optimizer))
 

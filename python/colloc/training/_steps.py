@@ -156,7 +156,8 @@ class Steps:
             fail("optimizer", wanted, f"{name} with none of them")
 
     def _unscaled(self, total: Tensor) -> Tensor:
-        return total if self.scaler is None else total / self.scaler.get_scale()
+        # get_scale() would wait for a GPU.
+        return total if self.scaler is None else total / self.scaler.scale(torch.ones_like(total))
 
     def _average(self, flags: list[float] | None, bad: str) -> None:
         """Gradients of all processes, and what they ask for, in one exchange."""

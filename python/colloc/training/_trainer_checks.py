@@ -147,11 +147,14 @@ def check_graph(device: torch.device, stages: Sequence[Stage], precision: Precis
     if device.type != "cuda":
         fail("graph", "a network on an NVIDIA GPU", f"one on {device}",
              "Use compile=True elsewhere.")  # fmt: skip
-    if precision.scaler is not None:
-        fail("graph", "a precision without a scaler", "float16", "Use bfloat16.")
     for stage in stages:
-        if not stage.needs_closure:
-            check_optimizer(stage.optimizer)
+        if stage.needs_closure:
+            continue
+        check_optimizer(stage.optimizer)
+        if precision.scaler is not None and not stage.optimizer.defaults.get("fused"):
+            name = type(stage.optimizer).__name__
+            fail("graph", "an optimiser that leaves out a step on the GPU, with precision "
+                 "'float16'", f"{name} without fused=True", "Use fused=True, or bfloat16.")  # fmt: skip
 
 
 def unique(tensors: Iterable[Tensor]) -> list[Tensor]:
