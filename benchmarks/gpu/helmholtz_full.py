@@ -163,7 +163,8 @@ def make(variant: Variant, size: Size, device: str) -> tuple[Any, torch.nn.Modul
     gpu = device != "cpu"
     adam = torch.optim.Adam(net.parameters(), LEARNING_RATE, fused=gpu, capturable=gpu)
     trainer = cc.training.Trainer(
-        terms, net, adam, samplers, balancer, steps=size.steps, clip=CLIP, precision=variant.precision,
+        terms, net, adam, samplers, balancer, steps=size.steps, clip=CLIP,
+        precision=variant.precision,
         schedule=cc.training.schedules.decay(adam, DECAY, DECAY_STEPS), graph=gpu,
         log_every=size.every, save_every=10**9, progress=False,
     )  # fmt: skip

@@ -163,6 +163,21 @@ def test_magnitudes_beyond_halves(scale, width):
     assert error(forward(*arguments)[0], reference(*arguments)[0]) < 1e-5
 
 
+@pytest.mark.parametrize("width", [40, 128])
+@pytest.mark.parametrize("larger", ["point", "neuron"])
+def test_neighbours_of_other_sizes(larger, width):
+    net, x = network([width, width], 2, 1), torch.rand(32, 2)
+    if larger == "point":  # the others keep their digits
+        x[3] *= 1e5
+    else:
+        net[0][1][1] *= 1e5
+        net[0][2][:, 1] *= 1e-5
+    arguments = (net, x, [KINDS.index("silu"), KINDS.index("identity")], "1", [0, 1])
+    found, expected = forward(*arguments)[0], reference(*arguments)[0]
+    others = torch.arange(32) != 3
+    assert error(found[others], expected[others]) < 1e-5
+
+
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_a_point_that_is_not_finite_is_alone(value):
     net, x = network([64, 100], 2, 1), torch.rand(40, 2)

@@ -50,7 +50,7 @@ def test_pairs_that_do_not_go_together():
         Trainer(problem, net, [Stage(lbfgs, 2)], precision="float16")
     optimizer = adam(net)
     scaled, card = SimpleNamespace(scaler=object()), torch.device("cuda")
-    with pytest.raises(ValueError, match="graph: .*got Adam without fused=True.*or bfloat16"):
+    with pytest.raises(ValueError, match=r"graph: .*got Adam without fused=True.*or bfloat16"):
         check_graph(card, [Stage(optimizer, 2)], scaled)
     check_graph(card, [Stage(torch.optim.Adam(net.parameters(), fused=True), 2)], scaled)
     with pytest.raises(ValueError, match="schedule: expected one that goes by steps"):

@@ -162,3 +162,24 @@ def test_going_back_makes_them_anew():
             return seen(trainer)
 
     assert alike(run(lambda sampler: sampler), run(Alone))
+
+
+@pytest.mark.parametrize("seed", [None, torch.tensor([1, 2])])
+def test_no_more_than_a_stage_needs(seed):
+    class Counted:
+        def __init__(self, sampler):
+            self.sampler, self.asked, self.seed = sampler, [], seed
+
+        def __call__(self, step):
+            return self.sampler(step)
+
+        def points_ahead(self, step, steps, memory):
+            self.asked.append((step, steps))
+            return self.sampler.points_ahead(step, steps, memory)
+
+    net, made = network(), {name: Counted(sampler) for name, sampler in samplers().items()}
+    rates = [torch.optim.SGD(net.parameters(), 2**-10) for _ in range(2)]
+    parts = [cc.training.Stage(rates[0], 5), cc.training.Stage(rates[1], 66)]
+    cc.training.Trainer(terms(net), net, parts, made, progress=False).run()
+    for sampler in made.values():
+        assert sampler.asked == [(0, 5), (5, 64)]

@@ -48,6 +48,11 @@ def jet(
     that dtype) is evaluated in it, its activations in float32: all its derivatives in bfloat16
     are then right to 0.5 to 3 % (relative L2, measured up to the Laplacian).
 
+    On a GPU hidden widths up to 128 in float32 run on kernels that keep 22 bits of each number,
+    or what lies above 2^-39 of the largest one of the same component among 16 neighbouring points
+    and neurons, or among 8 neurons' weights. Where these differ by more than 1e5 in size, the
+    small ones lose digits; the environment variable ``COLLOC_FUSED=0`` takes torch's products.
+
     Args:
         net: module or callable that maps (N, d) to (N, m), row i of the output depending on
             row i of the input alone (no batch normalisation in training mode: derivatives of

@@ -181,12 +181,17 @@ class Sampler(ABC):
         """
         step = check_int("step", step, minimum=0)
         kind: Any = type(self)
-        plain = kind.__call__ is Sampler.__call__ and kind._sample is Sampler._sample
+        plain = all(
+            getattr(kind, name) is getattr(Sampler, name)
+            for name in ("__call__", "_sample", "_first_index")
+        )
         if not plain or not ahead.can_draw(self._shape, self._n, self._is_random):
             return None
         rank, world_size = process(self._n, self._rank, self._world_size)
-        # Of float64 at most the raw points, and what is made of them.
-        steps = min(steps, memory // (32 * self._n * (self._shape.dim + 1)))
+        # Of float64 at most the raw points, and what is made of them: more where they are laid on
+        # the pieces of a boundary.
+        each = 32 * self._n * (self._shape.dim + 1)
+        steps = min(steps, memory // (2 * each if isinstance(self._shape, Boundary) else each))
         if steps < ahead.FEWEST or (world_size > 1 and self._has_own_seed):
             return None
         starts = [self._first_index(step + k) for k in range(steps)]

@@ -15,7 +15,7 @@ from colloc.pde import Term
 from colloc.sampling.ahead import FEWEST, Block
 
 _TENSORS = ("x", "normal", "measure", "distance", "piece")
-#: Steps whose points are made at once, and the bytes that it may take for all terms.
+#: Steps whose points are made at once, and the bytes that it may take, about, for all terms.
 _STEPS, _MEMORY = 64, 2**26
 
 
@@ -53,7 +53,7 @@ class NewPoints:
         Args:
             samplers: by the names of terms.
             step: of the run.
-            left: how many steps will need points, this one among them.
+            left: how many steps of the stage will need points, this one among them.
             begins: whether a stage begins.
         """
         if begins:
@@ -74,10 +74,10 @@ class NewPoints:
         """That which has the step; None where the sampler is to be called."""
         # Of the class: one that hands on attributes of another sampler has a call of its own.
         ahead = getattr(type(sampler), "points_ahead", None)
-        if ahead is None:
+        if not callable(ahead):
             return None
         drawn, seed = self._drawn.get(name), getattr(sampler, "seed", None)
-        if drawn is not None and drawn.sampler is sampler and drawn.seed == seed:
+        if drawn is not None and drawn.sampler is sampler and _same(drawn.seed, seed):
             block = drawn.block
             if block is None:
                 return None
@@ -89,6 +89,10 @@ class NewPoints:
         block = ahead(sampler, step, min(left, _STEPS), memory)
         self._drawn[name] = _Drawn(sampler, seed, block, step + 1)
         return block
+
+
+def _same(seed: Any, other: Any) -> bool:
+    return seed is other or (isinstance(seed, int) and isinstance(other, int) and seed == other)
 
 
 def place(term: Term, points: Any, fixed: bool) -> None:

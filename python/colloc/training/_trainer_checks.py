@@ -153,8 +153,8 @@ def check_graph(device: torch.device, stages: Sequence[Stage], precision: Precis
         check_optimizer(stage.optimizer)
         if precision.scaler is not None and not stage.optimizer.defaults.get("fused"):
             name = type(stage.optimizer).__name__
-            fail("graph", "an optimiser that leaves out a step on the GPU, with precision "
-                 "'float16'", f"{name} without fused=True", "Use fused=True, or bfloat16.")  # fmt: skip
+            wanted = "an optimiser that leaves out a step on the GPU, with precision 'float16'"
+            fail("graph", wanted, f"{name} without fused=True", "Use fused=True, or bfloat16.")
 
 
 def unique(tensors: Iterable[Tensor]) -> list[Tensor]:

@@ -304,7 +304,9 @@ class Trainer:
         if self._points_of == now:
             return
         begins = self._points_of is None or self._points_of[0] != state.stage
-        left = self.total_steps - state.step if stage.resample else 1
+        last = stage is self.stages[-1]  # goes on to the end, however early it begins
+        ends = self.total_steps if last else state.stage_start + stage.steps
+        left = ends - state.step if stage.resample else 1
         self._new_points.place(self.samplers, now[1], left, begins)
         if begins:
             self._losses.train(True)
