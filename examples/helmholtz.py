@@ -18,6 +18,8 @@ div q + k^2 u - f and q - grad u. See helmholtz_problem.py.
 ``--balancer``: how the two losses of soft walls are weighed; without it by fixed numbers. The
 weights move with Adam and stay as they are for L-BFGS.
 
+``--graph`` captures Adam's steps as CUDA graphs, where there is a GPU.
+
 Adam takes new points every step. What is left of the run after ``--adam`` of it is L-BFGS's, on
 points that stay. A step is one of the optimiser: one of L-BFGS is ten iterations. Options that are
 not given are those found best for the boundary and the form.
@@ -135,6 +137,7 @@ class Training:
             output=output,
             resume=config.resume and output is not None,
             tensorboard=config.tensorboard and output is not None,
+            graph=config.graph,
             config=config.saved(),
             progress=show,
         )

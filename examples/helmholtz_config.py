@@ -85,6 +85,8 @@ class Config:
     """auto: the GPU where there is one"""
     dtype: Literal["float32", "float64"] = "float32"
     """precision"""
+    graph: bool = False
+    """Adam's steps as CUDA graphs (on a GPU)"""
     seed: int = 0
     """of the weights and of the points"""
 
@@ -125,5 +127,5 @@ class Config:
 
     def saved(self) -> dict[str, Any]:
         """As a checkpoint holds it: without what may differ in a run that goes on."""
-        differ = ("output", "resume", "steps", "seconds", "tensorboard")
+        differ = ("output", "resume", "steps", "seconds", "tensorboard", "graph")
         return {k: v for k, v in asdict(self).items() if k not in differ}

@@ -35,20 +35,24 @@ def source(x: Tensor) -> Tensor:
 class Scaled(torch.nn.Module):
     """The network's outputs times numbers, so that it may itself give values of size 1."""
 
+    factors: Tensor
+
     def __init__(self, net: torch.nn.Module, *factors: float) -> None:
         super().__init__()
         self.net = net
-        self.factors = factors
+        # A buffer, and not made at every call: a captured step cannot copy it from the host.
+        made = next(net.parameters()).new_tensor(factors)
+        self.register_buffer("factors", made, persistent=False)
 
     # Not forward_jet in a Sequential: a network alone is one op, a part of another is not.
     def field_jet(
         self, x: Tensor, order: Order, wrt: tuple[int, ...], piece: Tensor | None = None
     ) -> Jet:
         jet = cc.jet(self.net, x, order, wrt)
-        return Jet(jet.components * x.new_tensor(self.factors), order, wrt, x.shape[1])
+        return Jet(jet.components * self.factors, order, wrt, x.shape[1])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x) * x.new_tensor(self.factors)
+        return self.net(x) * self.factors
 
 
 def with_walls(net: torch.nn.Module, first_order: bool) -> Ansatz:
@@ -85,7 +89,8 @@ def make_equation(form: str, gradient_weight: float) -> Callable[[Jet, Tensor], 
     ratio = math.sqrt(gradient_weight) * SCALE / (4 * math.pi)
 
     def residual(u: Jet, x: Tensor) -> Tensor:
-        return equation(u, x) * x.new_tensor([[1.0, ratio, ratio]])
+        found = equation(u, x)
+        return torch.cat([found[:, :1], ratio * found[:, 1:]], dim=1)
 
     return residual
 

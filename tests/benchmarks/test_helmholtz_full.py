@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
 from typing import Any
 
 import colloc as cc
 import pytest
 import torch
+from captured import Waits, waits_of
 from colloc.ops import mlp_jet
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.gpu import helmholtz_full as benchmark
 from benchmarks.gpu.helmholtz_full import VARIANTS, Size, Variant, make, train
@@ -64,38 +63,15 @@ def test_a_limit_ends_a_run_and_is_said(record):
     assert found["ended"] == "limit of 1e-09 s" and seen == [1]
 
 
-class Waits(TorchDispatchMode):
-    """Notes what would wait for a GPU or copy from the host: no place for it in a captured step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = str(func)
-        one = name.startswith("aten.copy_.") and args[0].ndim == args[1].ndim == 0  # t[0, 1] = 2
-        if one or any(part in name for part in ("_local_scalar", "lift_fresh", "nonzero")):
-            self.found.append(f"{name}: {traceback.format_stack(limit=4)[0]}")
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_captured_step_leaves_the_host_alone(name, monkeypatch):
     monkeypatch.setattr(mlp_jet, "tiled", lambda net: False)  # as on a GPU: layer by layer
     trainer, _ = make(VARIANTS[name], SMALL, "cpu")
-    steps, stage = trainer._steps, trainer.stages[0]
-    steps.deferred = True
-    monkeypatch.setattr(stage.optimizer, "step", lambda: None)  # another one there, fused
-    monkeypatch.setattr(stage.optimizer, "_step_supports_amp_scaling", True, raising=False)
-    for k in range(2):
-        trainer._place(stage)
-        trainer.state.step += 1
-        steps.losses.update(k)
-        number, waits = torch.tensor(k), Waits()
-        with waits:
-            steps._still_body(stage, number)
-    assert not waits.found
-    with waits:
+    assert waits_of(trainer, monkeypatch) == []
+
+
+def test_what_waits_is_noticed():
+    with Waits() as waits:
         torch.zeros(2, 2)[0, 1] = 1
     assert waits.found
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import colloc as cc
 import pytest
 import torch
+from captured import waits_of
 from colloc import training
+from colloc.ops import mlp_jet
 from example_modules import load
 
 ROOT = Path(__file__).parents[2]
@@ -370,3 +372,19 @@ def test_a_file_in_the_way_is_named(tmp_path, command, capsys):
     assert command(tmp_path / "file", "--steps", "1") == 2
     assert "where a file is in the way" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("boundary", ["soft", "hard"])
+@pytest.mark.parametrize("form", ["first", "second"])
+def test_a_captured_step_leaves_the_host_alone(boundary, form, monkeypatch):
+    monkeypatch.setattr(mlp_jet, "tiled", lambda net: False)  # as on a GPU: layer by layer
+    run = helmholtz.Training(
+        helmholtz.Config(boundary=boundary, form=form, width=8, depth=2, points=16, adam=0.5)
+    )
+    run.trainer.fixed = True
+    assert waits_of(run.trainer, monkeypatch) == []
+
+
+def test_graph_needs_a_gpu(command, capsys, tmp_path):
+    assert command(tmp_path, "--graph", "--device", "cpu") == 2
+    assert "helmholtz: graph: expected a network on an NVIDIA GPU" in capsys.readouterr().err
