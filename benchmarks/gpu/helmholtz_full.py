@@ -257,7 +257,7 @@ def train(
         except cc.training.NonFiniteError as error:
             found["ended"] = str(error)
         finally:
-            steps.close()  # type: ignore[attr-defined]
+            steps.close()  # type: ignore[attr-defined]  # iter(trainer) is typed Iterator; it is a generator
         if device != "cpu":
             found["memory"] = torch.cuda.max_memory_allocated()
             found["seconds of a replay"] = _replay(trainer)

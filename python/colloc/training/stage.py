@@ -174,3 +174,18 @@ def stages_of(
         if value is not None:
             fail(name, "None, as each stage has its own", describe(value))
     return stages
+
+
+def end_of(stages: Sequence[Stage], state: Any, total: int) -> int:
+    """The step before which the stage that a run is in ends.
+
+    The last one goes on to the end of the run, however early it began.
+
+    Args:
+        stages: of the run.
+        state: the run's, with ``stage`` and ``stage_start``.
+        total: the run's steps.
+    """
+    if state.stage + 1 == len(stages):
+        return total
+    return int(state.stage_start + stages[state.stage].steps)

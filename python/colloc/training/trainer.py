@@ -38,7 +38,7 @@ from colloc.training.precision import Precision
 from colloc.training.processes import ProcessError, Processes
 from colloc.training.progress import Progress
 from colloc.training.run_folder import RunFolder, complaining
-from colloc.training.stage import Stage, stages_of
+from colloc.training.stage import Stage, end_of, stages_of
 
 
 class Trainer:
@@ -264,7 +264,7 @@ class Trainer:
             now = self.stages[state.stage]
             # A run that is out of time ends in the stage where it is.
             early = now.until < 1.0 and self.fraction >= now.until
-            if state.step - state.stage_start < now.steps and not early:
+            if state.step < end_of(self.stages, state, self.total_steps) and not early:
                 break
             state.stage, state.stage_start = state.stage + 1, state.step
         return self.stages[state.stage]
@@ -304,9 +304,7 @@ class Trainer:
         if self._points_of == now:
             return
         begins = self._points_of is None or self._points_of[0] != state.stage
-        last = stage is self.stages[-1]  # goes on to the end, however early it begins
-        ends = self.total_steps if last else state.stage_start + stage.steps
-        left = ends - state.step if stage.resample else 1
+        left = end_of(self.stages, state, self.total_steps) - state.step if stage.resample else 1
         self._new_points.place(self.samplers, now[1], left, begins)
         if begins:
             self._losses.train(True)
