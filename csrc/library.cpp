@@ -69,13 +69,15 @@ STABLE_TORCH_LIBRARY(colloc, m) {
   // Frees the memory that is held for the next jet's `kept`.
   m.def("release_jet_memory() -> ()");
   // The same layer by layer, from the ops above and torch's matrix products; implemented in
-  // python/colloc/ops/_mlp_jet_layers.py.
+  // python/colloc/ops/_mlp_jet_layers.py. Of a float32 network with low (float16 or bfloat16) the
+  // jets between the layers, and what is kept, are of that dtype.
   m.def(
       "mlp_jet_layers(Tensor x, Tensor[] weights, Tensor[] biases, Tensor[] betas, int[] kinds, "
-      "str order, int[] wrt, SymInt kept_points) -> (Tensor, Tensor)");
+      "str order, int[] wrt, SymInt kept_points, ScalarType? low) -> (Tensor, Tensor)");
   m.def(
       "mlp_jet_layers_backward(Tensor grad, Tensor kept, Tensor x, Tensor[] weights, "
-      "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask) "
+      "Tensor[] biases, Tensor[] betas, int[] kinds, str order, int[] wrt, int mask, "
+      "ScalarType? low) "
       "-> (Tensor, Tensor[], Tensor[], Tensor[])");
 
   // Of each point |sum_k zbar_k h_k^T|_F^2, float64 (N,): the squared gradient by a layer's weight

@@ -38,6 +38,16 @@ def jets() -> None:
                     cc.jet(net, x, order).components.square().sum().backward()
 
 
+def mixed_precision() -> None:
+    for dtype in (torch.bfloat16, torch.float16):
+        for order in (0, 1):
+            net = cc.nn.MLP(2, 1, 200, 3, "stan", device="cuda")
+            x = torch.rand(33, 2, device="cuda", requires_grad=True)
+            with torch.autocast("cuda", dtype):
+                loss = cc.jet(net, x, order).components.float().square().sum()
+            loss.backward()
+
+
 def networks() -> None:
     """Wide enough for every path through a perceptron, with its optimiser."""
     for width, outputs in ((64, 1), (50, 3), (128, 2), (200, 1)):
@@ -97,6 +107,7 @@ PARTS: dict[str, Callable[[], None]] = {
         halton,
         activations,
         jets,
+        mixed_precision,
         networks,
         distances,
         importance,

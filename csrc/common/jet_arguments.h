@@ -31,17 +31,38 @@ struct JetArguments {
   math::JetOrder order;
   int n, size;
   int64_t points, width;
+  ScalarType stored;  // what jets are stored in: float32, float64, or 16 bits
 };
+
+// Jets of 16 bits are computed in float32; a value alone and the parameters are float32 then.
+inline bool narrow(ScalarType dtype) {
+  return dtype == ScalarType::Half || dtype == ScalarType::BFloat16;
+}
+
+inline ScalarType computed_in(ScalarType dtype) {
+  return narrow(dtype) ? ScalarType::Float : dtype;
+}
+
+// `value` must have the dtype, which goes with that of `like`, and the device of `like`.
+inline void check_jet_dtype(const char* name, const Tensor& value, ScalarType dtype,
+                            const char* like_name, const Tensor& like) {
+  STD_TORCH_CHECK(value.scalar_type() == dtype, name, ": expected ", dtype_name(dtype), " with ",
+                  like_name, " of ", dtype_name(like.scalar_type()), ", got ",
+                  dtype_name(value.scalar_type()), ".");
+  STD_TORCH_CHECK(value.device() == like.device(), name, ": expected the device of ", like_name,
+                  ", got another one.");
+}
 
 inline void check_vector(const char* name, const std::optional<Tensor>& value, int64_t width,
                          const Tensor& y) {
   if (!value.has_value()) return;
-  check_like(name, *value, "y", y);
+  check_jet_dtype(name, *value, computed_in(y.scalar_type()), "y", y);
   STD_TORCH_CHECK(value->dim() == 1 && value->size(0) == width, name, ": expected shape (", width,
                   ",), the last size of y, got ", shape_of(*value), ".");
 }
 
-// y is (N, K, W) or, with columns (n, W), the value alone, (N, W).
+// y is (N, K, W) or, with columns (n, W), the value alone, (N, W). Jets have the dtype of the
+// columns then, else that of y.
 inline JetArguments check_jet(const Tensor& y, const std::optional<Tensor>& columns,
                               const std::optional<Tensor>& bias, const std::optional<Tensor>& beta,
                               const std::string& kind_name, const std::string& order_name,
@@ -53,11 +74,12 @@ inline JetArguments check_jet(const Tensor& y, const std::optional<Tensor>& colu
                   " differentiated inputs, got ", n, ".");
   found.n = static_cast<int>(n);
   found.size = math::jet_size(found.order, found.n);
-  check_float("y", y.scalar_type());
+  found.stored = columns.has_value() ? columns->scalar_type() : y.scalar_type();
+  if (!narrow(found.stored)) check_float("y", y.scalar_type());
   if (columns.has_value()) {
     STD_TORCH_CHECK(y.dim() == 2, "y: expected shape (N, W) where columns are given, got ",
                     shape_of(y), ".");
-    check_like("columns", *columns, "y", y);
+    check_jet_dtype("y", y, computed_in(found.stored), "columns", *columns);
     STD_TORCH_CHECK(columns->dim() == 2 && columns->size(0) == n && columns->size(1) == y.size(1),
                     "columns: expected shape (", n, ", ", y.size(1), "), got ", shape_of(*columns),
                     ".");
@@ -78,7 +100,7 @@ inline JetArguments check_jet(const Tensor& y, const std::optional<Tensor>& colu
 // `grad` or `v` must be a jet (N, K, W) like h.
 inline void check_full_jet(const char* name, const Tensor& jet, const JetArguments& found,
                            const Tensor& y) {
-  check_like(name, jet, "y", y);
+  check_jet_dtype(name, jet, found.stored, "y", y);
   STD_TORCH_CHECK(jet.dim() == 3 && jet.size(0) == found.points && jet.size(1) == found.size &&
                       jet.size(2) == found.width,
                   name, ": expected shape (", found.points, ", ", found.size, ", ", found.width,

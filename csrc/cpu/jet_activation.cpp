@@ -1,8 +1,11 @@
 // Ops jet_activation, jet_activation_backward and jet_activation_tangent on the CPU.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
 
 #include <algorithm>
+#include <memory>
 #include <tuple>
 
 #include "common/box.h"
@@ -54,6 +57,75 @@ void run(void (*kernel)(const JetRows<T>&), const Call& call) {
   });
 }
 
+// A stretch of an array of 16 bits in float32: to be read, or to be written and stored.
+template <typename S>
+class Widened {
+ public:
+  Widened(const S* from, int64_t count) : Widened(static_cast<S*>(nullptr), count) {
+    for (int64_t i = 0; i < count_; ++i) values_[i] = static_cast<float>(from[i]);
+  }
+  Widened(S* to, int64_t count) : count_(count), to_(to) {
+    if (count > 0) values_.reset(new float[count]);
+  }
+
+  float* data() { return values_.get(); }
+  void store() const {
+    if (to_ == nullptr) return;
+    for (int64_t i = 0; i < count_; ++i) to_[i] = static_cast<S>(values_[i]);
+  }
+
+ private:
+  int64_t count_;
+  std::unique_ptr<float[]> values_;
+  S* to_;
+};
+
+// Jets of 16 bits: some points at a time become float32, stay in the cache, and go back.
+template <typename S>
+void run_narrow(void (*kernel)(const JetRows<float>&), const Call& call) {
+  const JetArguments& a = call.arguments;
+  const int64_t per_point = a.size * a.width;
+  const int64_t together = std::max<int64_t>(1, values_a_task / std::max<int64_t>(1, per_point));
+  Widened<S> columns(data<S>(call.columns), call.columns ? a.n * a.width : 0);
+  const auto part = [&](int64_t begin, int64_t end) {
+    const auto some = [&](auto* array, int64_t each) {
+      if (array == nullptr) return Widened<S>(array, 0);
+      return Widened<S>(array + begin * each, (end - begin) * each);
+    };
+    Widened<S> y = some(call.columns ? nullptr : data<S>(call.y), per_point);
+    const float* value = call.columns ? data<float>(call.y) + begin * a.width : y.data();
+    Widened<S> g = some(data<S>(call.g), per_point);
+    Widened<S> out = some(mutable_data<S>(call.out), per_point);
+    Widened<S> h = some(mutable_data<S>(call.h), per_point);
+    float* by_beta = mutable_data<float>(call.by_beta);
+    if (by_beta != nullptr) by_beta += begin * a.width;
+    kernel(JetRows<float>{a.kind, a.order, a.n, end - begin, a.width, data<float>(call.bias),
+                          data<float>(call.beta), value, columns.data(), g.data(), out.data(),
+                          h.data(), by_beta, nullptr});
+    out.store();
+    h.store();
+  };
+  torch::stable::parallel_for(0, a.points, together, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; at += together) part(at, std::min(end, at + together));
+  });
+}
+
+// Work(kernels) is one of the three kernels.
+template <typename Work>
+void run(const Call& call, const Work& work) {
+  if (call.arguments.width == 0) return;
+  switch (call.arguments.stored) {
+    case ScalarType::Half:
+      return run_narrow<c10::Half>(work(COLLOC_SELECT(jet_float)), call);
+    case ScalarType::BFloat16:
+      return run_narrow<c10::BFloat16>(work(COLLOC_SELECT(jet_float)), call);
+    case ScalarType::Float:
+      return run<float>(work(COLLOC_SELECT(jet_float)), call);
+    default:
+      return run<double>(work(COLLOC_SELECT(jet_double)), call);
+  }
+}
+
 Call prepare(const Tensor& y, const Optional& columns, const Optional& bias, const Optional& beta,
              const std::string& kind, const std::string& order, int64_t n) {
   Call call{check_jet(y, columns, bias, beta, kind, order, n), torch::stable::contiguous(y)};
@@ -63,20 +135,16 @@ Call prepare(const Tensor& y, const Optional& columns, const Optional& bias, con
   return call;
 }
 
-Tensor jet_like(const Call& call) {
+Tensor new_jet(const Call& call) {
   const JetArguments& a = call.arguments;
-  return empty_of(call.y, {a.points, a.size, a.width});
+  return torch::stable::empty({a.points, a.size, a.width}, a.stored, std::nullopt, call.y.device());
 }
 
 Tensor forward(const Tensor& y, const Optional& columns, const Optional& bias, const Optional& beta,
                const std::string& kind, const std::string& order, int64_t n) {
   Call call = prepare(y, columns, bias, beta, kind, order, n);
-  call.h = jet_like(call);
-  if (y.scalar_type() == ScalarType::Float) {
-    run<float>(COLLOC_SELECT(jet_float).forward, call);
-  } else {
-    run<double>(COLLOC_SELECT(jet_double).forward, call);
-  }
+  call.h = new_jet(call);
+  run(call, [](const auto& kernels) { return kernels.forward; });
   return *call.h;
 }
 
@@ -87,16 +155,12 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& y,
   Call call = prepare(y, columns, bias, beta, kind, order, n);
   check_full_jet("grad", grad, call.arguments, y);
   call.g = torch::stable::contiguous(grad);
-  call.out = jet_like(call);
-  call.h = jet_like(call);
+  call.out = new_jet(call);
+  call.h = new_jet(call);
   const JetArguments& a = call.arguments;
-  const Tensor by_beta = beta ? empty_of(y, {a.points, a.width}) : empty_of(y, {0});
+  const Tensor by_beta = beta ? empty_of(*beta, {a.points, a.width}) : empty_of(y, {0});
   if (beta) call.by_beta = by_beta;
-  if (y.scalar_type() == ScalarType::Float) {
-    run<float>(COLLOC_SELECT(jet_float).backward, call);
-  } else {
-    run<double>(COLLOC_SELECT(jet_double).backward, call);
-  }
+  run(call, [](const auto& kernels) { return kernels.backward; });
   return {*call.out, *call.h, by_beta};
 }
 
@@ -105,12 +169,8 @@ Tensor tangent(const Tensor& v, const Tensor& y, const Optional& columns, const 
   Call call = prepare(y, columns, bias, beta, kind, order, n);
   check_full_jet("v", v, call.arguments, y);
   call.g = torch::stable::contiguous(v);
-  call.out = jet_like(call);
-  if (y.scalar_type() == ScalarType::Float) {
-    run<float>(COLLOC_SELECT(jet_float).tangent, call);
-  } else {
-    run<double>(COLLOC_SELECT(jet_double).tangent, call);
-  }
+  call.out = new_jet(call);
+  run(call, [](const auto& kernels) { return kernels.tangent; });
   return *call.out;
 }
 

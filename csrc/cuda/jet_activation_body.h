@@ -1,5 +1,6 @@
 // The work of one thread of the jet ops: one neuron of one point at a time, all its components.
-// Neighbouring threads take neighbouring neurons, so that their loads and stores are joined.
+// Neighbouring threads take neighbouring neurons, so that their loads and stores are joined. Jets
+// may be stored in 16 bits and are computed in float32 then, two neurons a thread.
 #pragma once
 
 #include "common/thread_index.h"
@@ -8,18 +9,20 @@
 
 namespace colloc {
 
-// What the three ops read and write; pointers that an op does not use are null.
-template <typename T>
+// What the three ops read and write; pointers that an op does not use are null. S is what jets are
+// stored in, T what they are computed in.
+template <typename T, typename S = T>
 struct JetArrays {
   math::Kind kind;
   int64_t points, width;
-  const T* y;        // (points, size, width); with columns the value alone, (points, width)
-  const T* columns;  // (n, width): the first derivatives at every point, the higher ones are 0
+  const S* y;        // (points, size, width); null with columns
+  const T* value;    // with columns: the value alone, (points, width)
+  const S* columns;  // (n, width): the first derivatives at every point, the higher ones are 0
   const T* bias;     // (width), added to the value; may be null
   const T* beta;     // (width), for stan
-  const T* g;        // backward: the gradient by h; tangent: the direction
-  T* out;            // backward: the gradient by y; tangent: that of h
-  T* h;              // f(y + bias)
+  const S* g;        // backward: the gradient by h; tangent: the direction
+  S* out;            // backward: the gradient by y; tangent: that of h
+  S* h;              // f(y + bias)
   T* by_beta;        // backward, stan: the gradient by beta, (points, width)
 };
 
@@ -75,92 +78,144 @@ COLLOC_HD JetDerivatives<N, Partial, T> jet_derivatives(math::Kind kind, T t, T 
 
 enum class JetWork { forward, backward, tangent };
 
+// Neighbours in memory that are loaded and stored at once.
+template <typename S, int Count>
+struct alignas(sizeof(S) * Count) Neighbours {
+  S values[Count];
+};
+
 // The kind is no template parameter: a branch that all threads take together costs little, and
 // there would be nine times as many kernels.
-template <JetWork Work, math::JetOrder O, int n, typename T>
+template <JetWork Work, math::JetOrder O, int n, typename T, typename S = T>
 struct JetBody {
   using Form = math::JetForm<O, n>;
   static constexpr int degree = Form::degree + (Work == JetWork::forward ? 0 : 1);
+  static constexpr int together = sizeof(S) == 2 ? 2 : 1;  // neurons, which divide the width
 
-  JetArrays<T> p;
+  JetArrays<T, S> p;
 
   COLLOC_HD_MEMBER void operator()(ThreadIndex thread) const {
-    for (int64_t i = thread.global; i < p.points * p.width; i += thread.total) {
-      const int64_t point = i / p.width;
-      run(point, i - point * p.width);
+    const int64_t width = p.width / together;
+    for (int64_t i = thread.global; i < p.points * width; i += thread.total) {
+      const int64_t point = i / width;
+      run(point, (i - point * width) * together);
     }
   }
 
   COLLOC_HD_MEMBER void run(int64_t point, int64_t neuron) const {
     // All loads come first: the compiler may not move one before a store.
     const int64_t at = point * Form::size * p.width + neuron;
-    T y[Form::size], g[Form::size], made[Form::size];
+    T y[together][Form::size], g[together][Form::size], made[together][Form::size];
     load_point(point, neuron, at, y);
     if constexpr (Work != JetWork::forward) load(p.g, at, g);
-    const T beta = p.beta == nullptr ? T(0) : p.beta[neuron];
-    const auto d = jet_derivatives < degree, Work == JetWork::backward > (p.kind, y[0], beta);
+    JetDerivatives<degree, Work == JetWork::backward, T> d[together];
+    each([&](auto k) COLLOC_INLINE_LAMBDA {
+      d[k] = jet_derivatives < degree,
+      Work == JetWork::backward > (p.kind, y[k][0], beta(neuron + k));
+    });
     if constexpr (Work == JetWork::tangent) {
-      math::jet_compose_tangent<O, n>(y, d.f, g, made);
+      each([&](auto k) COLLOC_INLINE_LAMBDA {
+        math::jet_compose_tangent<O, n>(y[k], d[k].f, g[k], made[k]);
+      });
       store(made, at, p.out);
       return;
     }
-    math::jet_compose<O, n>(y, d.f, made);
+    each([&](auto k) COLLOC_INLINE_LAMBDA { math::jet_compose<O, n>(y[k], d[k].f, made[k]); });
     store(made, at, p.h);
     if constexpr (Work == JetWork::backward) {
-      math::jet_compose_adjoint<O, n>(y, d.f, g, made);
+      each([&](auto k) COLLOC_INLINE_LAMBDA {
+        math::jet_compose_adjoint<O, n>(y[k], d[k].f, g[k], made[k]);
+      });
       store(made, at, p.out);
       if (p.by_beta == nullptr) return;
-      // The derivative of h by beta is a jet of the same form.
-      math::jet_compose<O, n>(y, d.partial, made);
-      T sum = g[0] * made[0];
-      math::unroll<1, Form::size>([&](auto c) COLLOC_INLINE_LAMBDA { sum = sum + g[c] * made[c]; });
-      p.by_beta[point * p.width + neuron] = sum;
+      each([&](auto k) COLLOC_INLINE_LAMBDA {
+        // The derivative of h by beta is a jet of the same form.
+        math::jet_compose<O, n>(y[k], d[k].partial, made[k]);
+        T sum = g[k][0] * made[k][0];
+        math::unroll<1, Form::size>([&](auto c)
+                                        COLLOC_INLINE_LAMBDA { sum = sum + g[k][c] * made[k][c]; });
+        p.by_beta[point * p.width + neuron + k] = sum;
+      });
     }
   }
 
-  COLLOC_HD_MEMBER void load_point(int64_t point, int64_t neuron, int64_t at, T* y) const {
+  template <typename Run>
+  static COLLOC_HD_MEMBER void each(const Run& run) {
+    math::unroll<0, together>(run);
+  }
+
+  COLLOC_HD_MEMBER T beta(int64_t neuron) const {
+    return p.beta == nullptr ? T(0) : p.beta[neuron];
+  }
+
+  COLLOC_HD_MEMBER void load_point(int64_t point, int64_t neuron, int64_t at,
+                                   T (*y)[Form::size]) const {
     if (p.columns == nullptr) {
       load(p.y, at, y);
     } else {
-      y[0] = p.y[point * p.width + neuron];
-      math::unroll<1, Form::size>([&](auto c) COLLOC_INLINE_LAMBDA {
-        y[c] = c <= n ? p.columns[(c - 1) * p.width + neuron] : T(0);
+      each([&](auto k) COLLOC_INLINE_LAMBDA {
+        y[k][0] = p.value[point * p.width + neuron + k];
+        math::unroll<1, Form::size>([&](auto c) COLLOC_INLINE_LAMBDA {
+          y[k][c] = c <= n ? static_cast<T>(p.columns[(c - 1) * p.width + neuron + k]) : T(0);
+        });
       });
     }
-    if (p.bias != nullptr) y[0] = y[0] + p.bias[neuron];
+    if (p.bias == nullptr) return;
+    each([&](auto k) COLLOC_INLINE_LAMBDA { y[k][0] = y[k][0] + p.bias[neuron + k]; });
   }
 
-  COLLOC_HD_MEMBER void load(const T* from, int64_t at, T* to) const {
-    math::unroll<0, Form::size>([&](auto c)
-                                    COLLOC_INLINE_LAMBDA { to[c] = from[at + c * p.width]; });
+  static COLLOC_HD_MEMBER Neighbours<S, together> neighbours(const S* from) {
+    return *reinterpret_cast<const Neighbours<S, together>*>(from);
   }
 
-  COLLOC_HD_MEMBER void store(const T* from, int64_t at, T* to) const {
-    math::unroll<0, Form::size>([&](auto c)
-                                    COLLOC_INLINE_LAMBDA { to[at + c * p.width] = from[c]; });
+  COLLOC_HD_MEMBER void load(const S* from, int64_t at, T (*to)[Form::size]) const {
+    math::unroll<0, Form::size>([&](auto c) COLLOC_INLINE_LAMBDA {
+      const auto found = neighbours(from + at + c * p.width);
+      each([&](auto k) COLLOC_INLINE_LAMBDA { to[k][c] = static_cast<T>(found.values[k]); });
+    });
+  }
+
+  COLLOC_HD_MEMBER void store(const T (*from)[Form::size], int64_t at, S* to) const {
+    math::unroll<0, Form::size>([&](auto c) COLLOC_INLINE_LAMBDA {
+      Neighbours<S, together> made;
+      each([&](auto k) COLLOC_INLINE_LAMBDA { made.values[k] = static_cast<S>(from[k][c]); });
+      *reinterpret_cast<Neighbours<S, together>*>(to + at + c * p.width) = made;
+    });
   }
 
   // Small blocks: a thread of a large jet takes most of the registers there are.
-  Grid grid() const { return grid_for(p.points * p.width, 132 * 32, 128); }
+  Grid grid() const { return grid_for(p.points * p.width / together, 132 * 32, 128); }
 };
 
-// Calls run(JetBody) for a run-time order and n.
-template <JetWork Work, math::JetOrder O, typename T, typename Run>
-void with_jet_body(int n, const JetArrays<T>& p, const Run& run) {
-  if constexpr (O == math::canonical(O, 1)) {
-    if (n == 1) return run(JetBody<Work, O, 1, T>{p});
-  }
-  if (n == 2) return run(JetBody<Work, O, 2, T>{p});
-  if (n == 3) return run(JetBody<Work, O, 3, T>{p});
-  if (n == 4) return run(JetBody<Work, O, 4, T>{p});
+// Whether there are kernels for jets stored in 16 bits.
+constexpr bool has_narrow_jet(JetWork work, math::JetOrder order) {
+  return work != JetWork::tangent &&
+         (order == math::JetOrder::value || order == math::JetOrder::first);
 }
 
-template <JetWork Work, typename T, typename Run>
-void with_jet_body(math::JetOrder order, int n, const JetArrays<T>& p, const Run& run) {
+// Calls run(JetBody) for a run-time order and n.
+template <JetWork Work, math::JetOrder O, typename T, typename S, typename Run>
+void with_jet_body(int n, const JetArrays<T, S>& p, const Run& run) {
+  if constexpr (sizeof(S) == sizeof(T) || has_narrow_jet(Work, O)) {
+    if constexpr (O == math::canonical(O, 1)) {
+      if (n == 1) return run(JetBody<Work, O, 1, T, S>{p});
+    }
+    if (n == 2) return run(JetBody<Work, O, 2, T, S>{p});
+    if (n == 3) return run(JetBody<Work, O, 3, T, S>{p});
+    if (n == 4) return run(JetBody<Work, O, 4, T, S>{p});
+  }
+}
+
+// Where S is narrower than T, has_narrow_jet(Work, order) must hold.
+template <JetWork Work, typename T, typename S, typename Run>
+void with_jet_body(math::JetOrder order, int n, const JetArrays<T, S>& p, const Run& run) {
   using math::JetOrder;
   switch (math::canonical(order, n)) {
     case JetOrder::value:
-      return run(JetBody<Work, JetOrder::value, 1, T>{p});
+      if constexpr (sizeof(S) == sizeof(T) || has_narrow_jet(Work, JetOrder::value)) {
+        run(JetBody<Work, JetOrder::value, 1, T, S>{p});
+      }
+      return;
     case JetOrder::first:
       return with_jet_body<Work, JetOrder::first>(n, p, run);
     case JetOrder::laplacian:

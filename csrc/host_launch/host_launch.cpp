@@ -1,60 +1,31 @@
 // The module _host_launch (test builds alone): the bodies of the CUDA kernels, run on the host
 // with the grid they have on the GPU. Arrays are NumPy's, one past their end is checked by the
 // tests' guard values.
-#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
-#include <cstring>
-#include <memory>
 #include <optional>
 #include <stdexcept>
-#include <string>
 #include <vector>
 
-#include "common/host_block.h"
-#include "common/host_launch.h"
 #include "common/transfinite_body.h"
 #include "cuda/adaptive_activation_backward_body.h"
 #include "cuda/distance_body.h"
 #include "cuda/halton_body.h"
-#include "cuda/importance_probabilities_body.h"
-#include "cuda/importance_sample_body.h"
-#include "cuda/jet_activation_body.h"
 #include "cuda/ntk_gram_block_body.h"
 #include "cuda/ntk_trace_body.h"
 #include "cuda/signed_distance_body.h"
-
-namespace py = pybind11;
+#include "host_launch/arrays.h"
 
 namespace colloc {
 
-// Kernels whose threads work together: files of their own.
+// In files of their own, which are compiled side by side.
+void add_importance(py::module_& m);
+void add_jet_activation(py::module_& m);
 void add_mlp_jet_fused(py::module_& m);
 void add_mlp_jet_fused_backward(py::module_& m);
 
 namespace {
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-const auto run_on_host = [](const auto& body) { host_launch(body, body.grid()); };
-
-// Forwards and backwards by turns, so that a missing barrier shows.
-const auto run_blocks_on_host = [](const auto& body, const BlockGrid& grid) {
-  static bool backwards = false;
-  backwards = !backwards;
-  host_block_launch(body, grid, backwards);
-};
-
-// For blocks that go through a loop: few of them go through it more than once. 0: the GPU's grid.
-auto run_at_most(int64_t blocks) {
-  return [blocks](const auto& body, const BlockGrid& grid) {
-    const int64_t most = blocks > 0 ? blocks : grid.blocks;
-    run_blocks_on_host(body, BlockGrid{std::min(grid.blocks, most), grid.shared});
-  };
-}
 
 template <typename T>
 void halton(Array<T> out, int64_t n, std::vector<uint64_t> primes, int64_t start, int64_t leap,
@@ -114,34 +85,6 @@ void backward(int kind, int64_t order, Array<T> grad, Array<T> x, Array<T> a, Ar
         activation_backward_bodies<decltype(k)::value, decltype(n)::value>(arguments,
                                                                            run_blocks_on_host);
       });
-}
-
-// Null for an absent array, which Python passes as an empty one.
-template <typename T>
-const T* read(const Array<T>& array) {
-  return array.size() == 0 ? nullptr : array.data();
-}
-
-template <typename T>
-T* written(Array<T>& array) {
-  return array.size() == 0 ? nullptr : array.mutable_data();
-}
-
-template <JetWork Work, typename T>
-void jet(int kind, int order, int n, int64_t points, int64_t width, Array<T> y, Array<T> columns,
-         Array<T> bias, Array<T> beta, Array<T> g, Array<T> out, Array<T> h, Array<T> by_beta) {
-  const JetArrays<T> arrays{static_cast<math::Kind>(kind),
-                            points,
-                            width,
-                            read(y),
-                            read(columns),
-                            read(bias),
-                            read(beta),
-                            read(g),
-                            written(out),
-                            written(h),
-                            written(by_beta)};
-  with_jet_body<Work>(static_cast<math::JetOrder>(order), n, arrays, run_on_host);
 }
 
 // A few orders stand for all, to be compiled fast: the value alone, one in the precision of the
@@ -227,138 +170,6 @@ void ntk_gram_block(int64_t n1, int64_t size1, int64_t n2, int64_t size2, Array<
   run_on_host(NtkGramBody<T>{n1, size1, n2, size2, hh.data(), zz.data(), out.mutable_data()});
 }
 
-// Stands for the GPU in importance sampling. Memory has guards behind it.
-class HostDevice {
- public:
-  explicit HostDevice(int64_t least_walked = 0) : least_walked_(least_walked) {}
-
-  int64_t least_walked() const { return least_walked_; }
-
-  template <typename Body>
-  void run(const Body& body) {
-    run_on_host(body);
-  }
-
-  template <typename Body>
-  void run_blocks(const Body& body, const BlockGrid& grid) {
-    run_blocks_on_host(body, grid);
-  }
-
-  template <typename X>
-  X* take(int64_t count) {
-    const size_t bytes = count * sizeof(X);
-    held_.emplace_back(std::make_unique<char[]>(bytes + guard), bytes);
-    std::memset(held_.back().first.get(), 0xa5, bytes + guard);
-    return reinterpret_cast<X*>(held_.back().first.get());
-  }
-
-  template <typename X>
-  X* with_host() {
-    return take<X>(1);
-  }
-
-  void mark() {}
-
-  template <typename X>
-  X received(const X* from) {
-    return *from;
-  }
-
-  template <typename X>
-  X fetch(const X* from) {
-    return *from;
-  }
-
-  template <typename X>
-  std::vector<X> load(const X* from, int64_t count) {
-    return {from, from + count};
-  }
-
-  template <typename X>
-  void upload(const std::vector<X>& values, X* to) {
-    std::copy(values.begin(), values.end(), to);
-  }
-
-  template <typename X>
-  void save(const std::vector<X>& values, X* to) {
-    ++saves;
-    upload(values, to);
-  }
-
-  void check_guards() const {
-    for (const auto& [memory, bytes] : held_) {
-      for (size_t i = bytes; i < bytes + guard; ++i) {
-        if (memory[i] != static_cast<char>(0xa5)) throw std::runtime_error("written past the end");
-      }
-    }
-  }
-
-  int saves = 0;
-
- private:
-  static constexpr size_t guard = 256;
-  int64_t least_walked_;
-  std::vector<std::pair<std::unique_ptr<char[]>, size_t>> held_;
-};
-
-template <typename T>
-DeviceShares shares_of(const Array<T>& area) {
-  if constexpr (sizeof(T) == 4) {
-    return {read(area), nullptr};
-  } else {
-    return {nullptr, read(area)};
-  }
-}
-
-// Returns whether all was 0.
-template <typename T>
-bool importance_probabilities(Array<T> measure, std::vector<int64_t> sizes,
-                              std::vector<int64_t> strides, bool norm, double power, Array<T> area,
-                              double floor, double relative_floor, Array<double> out) {
-  const MeasureArrays<T> rows{
-      measure.data(), strides[0], strides[1],      sizes[1], norm,
-      power,          {},         shares_of(area), sizes[0], out.mutable_data()};
-  HostDevice device;
-  const bool uniform = probability_bodies(
-      rows, floor, relative_floor, device, [](const math::MeasureTotals& totals) {
-        if (totals.bad + totals.bad_area == 0) return;
-        throw std::invalid_argument("bad " + std::to_string(totals.bad) + " first " +
-                                    std::to_string(totals.first_bad) + " area " +
-                                    std::to_string(totals.bad_area) + " first " +
-                                    std::to_string(totals.first_bad_area));
-      });
-  device.check_guards();
-  return uniform;
-}
-
-// Returns how often indices had to be moved apart.
-template <typename T>
-int importance_sample(int scheme, int64_t seed, Array<double> q, int64_t items, Array<T> area,
-                      int64_t n, Array<int64_t> index, Array<T> weight, int64_t least_walked) {
-  const SampleArrays<T> arrays{static_cast<math::DrawScheme>(scheme),
-                               static_cast<uint64_t>(seed),
-                               q.data(),
-                               shares_of(area),
-                               items,
-                               n,
-                               index.mutable_data(),
-                               weight.mutable_data()};
-  HostDevice device(least_walked);
-  sample_bodies(arrays, device, [&](const math::PoolTotals& totals) {
-    if (totals.bad + totals.bad_area > 0) {
-      throw std::invalid_argument("bad " + std::to_string(totals.bad) + " first " +
-                                  std::to_string(totals.first_bad));
-    }
-  });
-  device.check_guards();
-  return device.saves;
-}
-
-// Moves repeated indices apart, in place.
-void separate_indices(Array<int64_t> index, Array<double> q, double limit) {
-  separate(index.mutable_data(), index.size(), q.data(), q.size(), limit);
-}
-
 }  // namespace
 }  // namespace colloc
 
@@ -371,12 +182,6 @@ PYBIND11_MODULE(_host_launch, m) {
   m.def("forward_float64", &colloc::forward<double>);
   m.def("backward_float32", &colloc::backward<float>);
   m.def("backward_float64", &colloc::backward<double>);
-  m.def("jet_forward_float32", &colloc::jet<colloc::JetWork::forward, float>);
-  m.def("jet_forward_float64", &colloc::jet<colloc::JetWork::forward, double>);
-  m.def("jet_backward_float32", &colloc::jet<colloc::JetWork::backward, float>);
-  m.def("jet_backward_float64", &colloc::jet<colloc::JetWork::backward, double>);
-  m.def("jet_tangent_float32", &colloc::jet<colloc::JetWork::tangent, float>);
-  m.def("jet_tangent_float64", &colloc::jet<colloc::JetWork::tangent, double>);
   m.def("distance_float32", &colloc::distance<float>);
   m.def("distance_float64", &colloc::distance<double>);
   m.def("signed_distance_float32", &colloc::signed_distance<false, float>);
@@ -389,11 +194,8 @@ PYBIND11_MODULE(_host_launch, m) {
   m.def("ntk_gram_block_float64", &colloc::ntk_gram_block<double>);
   m.def("transfinite_float32", &colloc::transfinite<float>);
   m.def("transfinite_float64", &colloc::transfinite<double>);
-  m.def("importance_probabilities_float32", &colloc::importance_probabilities<float>);
-  m.def("importance_probabilities_float64", &colloc::importance_probabilities<double>);
-  m.def("importance_separate", &colloc::separate_indices);
-  m.def("importance_sample_float32", &colloc::importance_sample<float>);
-  m.def("importance_sample_float64", &colloc::importance_sample<double>);
+  colloc::add_importance(m);
+  colloc::add_jet_activation(m);
   colloc::add_mlp_jet_fused(m);
   colloc::add_mlp_jet_fused_backward(m);
 }

@@ -61,8 +61,8 @@ def as_double(net):
 
 
 def layerwise(net, grad):
-    out, kept = OPS.mlp_jet_layers(*net, net[0].shape[0])
-    return flat(out, OPS.mlp_jet_layers_backward(grad.to(out), kept, *net, -1))
+    out, kept = OPS.mlp_jet_layers(*net, net[0].shape[0], None)
+    return flat(out, OPS.mlp_jet_layers_backward(grad.to(out), kept, *net, -1, None))
 
 
 def flat(out, gradients):

@@ -70,17 +70,18 @@ def check(kind, order, n, points, width, with_columns, with_bias, dtype):
     arguments = (cc.ops.KINDS.index(kind), ORDERS.index(order), n, points, width)
     rest = (columns, bias, beta)
     named = (*rest, kind, str(order), n)
+    given = (None, y, *rest) if with_columns else (y, None, *rest)
 
-    (h,) = call("forward", arguments, (y, *rest, None), dtype, (None, jet, None))
+    (h,) = call("forward", arguments, (*given, None), dtype, (None, jet, None))
     compare(h, OPS.jet_activation(y, *named), dtype)
 
     by_beta = (points, width) if kind == "stan" else None
-    found = call("backward", arguments, (y, *rest, g), dtype, (jet, jet, by_beta))
+    found = call("backward", arguments, (*given, g), dtype, (jet, jet, by_beta))
     expected = OPS.jet_activation_backward(g, y, *named)
     for one, other in zip(found, expected, strict=False):
         compare(one, other, dtype)
 
-    (tangent,) = call("tangent", arguments, (y, *rest, g), dtype, (jet, None, None))
+    (tangent,) = call("tangent", arguments, (*given, g), dtype, (jet, None, None))
     compare(tangent, OPS.jet_activation_tangent(g, y, *named), dtype)
 
 
@@ -110,7 +111,80 @@ def test_large_arguments(dtype):
         y[:, 0] = torch.tensor([-3e7, -500.0, -90.0, 0.0, 90.0, 500.0, 3e7], dtype=dtype)
         beta = torch.rand(7, dtype=dtype) if kind == "stan" else None
         arguments = (cc.ops.KINDS.index(kind), ORDERS.index("laplacian"), 2, 3, 7)
-        arrays, shapes = (y, None, None, beta, None), (None, (3, 4, 7), None)
+        arrays, shapes = (y, None, None, None, beta, None), (None, (3, 4, 7), None)
         (h,) = call("forward", arguments, arrays, dtype, shapes)
         expected = OPS.jet_activation(y, None, None, beta, kind, "laplacian", 2)
         torch.testing.assert_close(h, expected, rtol=TOLERANCE[dtype] * 10, atol=TOLERANCE[dtype])
+
+
+# ---- jets stored in 16 bits ------------------------------------------------------------------
+
+NARROW = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def bits(value, guards=np.nan):
+    """Numbers of 16 bits as NumPy takes them, with guards behind them."""
+    if value is None:
+        return np.empty(0, np.uint16)
+    full = torch.cat((value.reshape(-1), torch.full((GUARDS,), guards).to(value)))
+    return full.view(torch.int16).numpy().view(np.uint16)
+
+
+def values(array, shape, dtype):
+    found = torch.from_numpy(array.view(np.int16)).view(dtype)
+    size = int(np.prod(shape))
+    assert torch.all(found[size:] == GUARD), "written past the end"
+    return found[:size].reshape(shape)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("kind", cc.ops.KINDS)
+@pytest.mark.parametrize("order,n", [(0, 1), (1, 1), (1, 2), (1, 3), (1, 4)])
+def test_16_bits(kind, order, n, dtype):
+    for points, width in [(1, 2), (3, 6), (33, 130)] if kind in ("tanh", "stan") else [(3, 6)]:
+        for with_columns in (False, True):
+            check_16_bits(kind, order, n, points, width, with_columns, dtype)
+
+
+def test_16_bits_more_elements_than_threads():
+    check_16_bits("tanh", 1, 2, 9001, 122, False, "bfloat16")
+
+
+def check_16_bits(kind, order, n, points, width, with_columns, dtype):
+    narrow, jet = NARROW[dtype], (points, jet_size(str(order), n), width)
+    y = torch.randn(points, width) if with_columns else torch.randn(jet).to(narrow)
+    g = torch.randn(jet).to(narrow)
+    columns = torch.randn(n, width).to(narrow) if with_columns else None
+    bias = torch.randn(width)
+    beta = torch.randn(width) if kind == "stan" else None
+    arguments = (cc.ops.KINDS.index(kind), ORDERS.index(order), n, points, width)
+    full, value = (None, y) if with_columns else (y, None)
+    rest = [bits(full), with_guards(value, torch.float32), bits(columns),
+            *(with_guards(t, torch.float32) for t in (bias, beta))]  # fmt: skip
+    absent, empty = bits(None), np.empty(0, np.float32)
+    blank = torch.full(jet, GUARD).to(narrow)
+
+    h = bits(blank, GUARD)
+    getattr(host, f"jet_forward_{dtype}")(*arguments, *rest, absent, absent, h, empty)
+    named = (columns, bias, beta, kind, str(order), n)
+    near(values(h, jet, narrow), OPS.jet_activation(y, *named))
+
+    out, h = bits(blank, GUARD), bits(blank, GUARD)
+    shape = (points, width) if kind == "stan" else (0,)
+    count = int(np.prod(shape)) + GUARDS
+    by_beta = empty if beta is None else np.full(count, GUARD, np.float32)
+    getattr(host, f"jet_backward_{dtype}")(*arguments, *rest, bits(g), out, h, by_beta)
+    expected = OPS.jet_activation_backward(g, y, *named)
+    near(values(out, jet, narrow), expected[0])
+    near(values(h, jet, narrow), expected[1])
+    if beta is not None:
+        size = points * width
+        assert np.all(by_beta[size:] == GUARD), "written past the end"
+        compare(torch.from_numpy(by_beta[:size]).reshape(shape), expected[2], torch.float32)
+
+
+def near(found, expected):
+    """The same but for roundings of nearly the same float32."""
+    unit = torch.finfo(found.dtype).eps
+    torch.testing.assert_close(found.float(), expected.float(), rtol=unit, atol=1e-5)
+    assert (found == expected).float().mean() > 0.98

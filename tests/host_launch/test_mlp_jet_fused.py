@@ -55,7 +55,7 @@ def reference(net, x, kinds, order, wrt):
     weights, biases = ([t.double() for t in part] for part in net)
     empty = [x.new_empty(0).double()] * len(kinds)
     out, kept = torch.ops.colloc.mlp_jet_layers(
-        x.double(), weights, biases, empty, kinds, order, wrt, x.shape[0]
+        x.double(), weights, biases, empty, kinds, order, wrt, x.shape[0], None
     )
     flat, at, layers = kept.view(-1), 0, []
     for layer, weight in enumerate(weights[:-1]):

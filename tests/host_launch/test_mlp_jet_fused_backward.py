@@ -90,9 +90,9 @@ class Case:
         double = [[t.double() for t in part] for part in (self.weights, self.biases)]
         rest = ([torch.empty(0).double()] * len(self.kinds), self.kinds, self.order, self.wrt)
         net = (self.x.double(), *double, *rest)
-        _, kept = torch.ops.colloc.mlp_jet_layers(*net, self.x.shape[0])
+        _, kept = torch.ops.colloc.mlp_jet_layers(*net, self.x.shape[0], None)
         by_x, weights, biases, _ = torch.ops.colloc.mlp_jet_layers_backward(
-            self.grad.double(), kept, *net, self.all
+            self.grad.double(), kept, *net, self.all, None
         )
         return [by_x, *weights, *biases]
 

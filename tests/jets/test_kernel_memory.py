@@ -54,7 +54,7 @@ def test_no_graph_no_memory(path):
 def test_nothing_is_kept_without_gradients(path, monkeypatch):
     seen, forward = [], mlp_jet.forward
     monkeypatch.setattr(
-        mlp_jet, "forward", lambda net, kept: seen.append(kept) or forward(net, kept)
+        mlp_jet, "forward", lambda net, kept, low: seen.append(kept) or forward(net, kept, low)
     )
     net, x = network(2, 1), torch.randn(4, 2, dtype=F64)
     with torch.no_grad():

@@ -16,9 +16,9 @@ def masks(monkeypatch):
     seen = []
     backward = mlp_jet.backward
 
-    def spy(net, grad, kept, mask):
+    def spy(net, grad, kept, mask, low):
         seen.append(mask)
-        return backward(net, grad, kept, mask)
+        return backward(net, grad, kept, mask, low)
 
     monkeypatch.setattr(mlp_jet, "backward", spy)
     return seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import colloc as cc
 import pytest
@@ -217,3 +218,63 @@ def test_what_the_raw_op_lacks_is_said():
         torch.func.jvp(run, (y.detach(),), (y.detach(),))
     with pytest.raises(RuntimeError, match=r"Use colloc\.jet"):
         torch.func.grad(run)(y.detach())
+
+
+# ---- numbers of 16 bits: as if widened, computed in float32, and rounded once ---------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
+@pytest.mark.parametrize("order,n", CASES)
+def test_16_bits(order, n, dtype, capability):
+    for kind, with_columns in itertools.product(("tanh", "stan"), (False, True)):
+        size, points, width = jet_size(str(order), n), 40, 70
+        full = torch.randn(points, size, width).to(dtype)
+        y = full[:, 0].float() if with_columns else full
+        grad = torch.randn(points, size, width).to(dtype)
+        columns = torch.randn(n, width).to(dtype) if with_columns else None
+        beta = torch.randn(width) if kind == "stan" else None
+        more = (torch.randn(width), beta, kind, str(order), n)
+        rest, wide_rest = (columns, *more), (None if columns is None else columns.float(), *more)
+        wide = OPS.jet_activation(y.float(), *wide_rest)
+        assert torch.equal(OPS.jet_activation(y, *rest), wide.to(dtype))
+        by_y, h, by_beta = OPS.jet_activation_backward(grad, y, *rest)
+        expected = OPS.jet_activation_backward(grad.float(), y.float(), *wide_rest)
+        assert torch.equal(by_y, expected[0].to(dtype))
+        assert torch.equal(h, expected[1].to(dtype))
+        if beta is not None:
+            assert by_beta.dtype == torch.float32
+            assert torch.equal(by_beta, expected[2])
+        tangent = OPS.jet_activation_tangent(grad, y, *rest)
+        expected = OPS.jet_activation_tangent(grad.float(), y.float(), *wide_rest)
+        assert torch.equal(tangent, expected.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
+def test_16_bits_empty_infinite_and_through_autograd(dtype):
+    for points, width in [(0, 4), (1, 1), (3, 0)]:
+        y = torch.randn(points, 3, width).to(dtype)
+        assert cc.ops.jet_activation(y, "tanh", 1, 2).shape == y.shape
+    y = torch.tensor([[[math.inf], [1.0], [math.nan]]]).to(dtype)
+    h = cc.ops.jet_activation(y, "softplus", 1, 2)
+    assert h[0, 0, 0] == math.inf and h[0, 1, 0] == 1 and h[0, 2, 0].isnan()
+    y = torch.randn(5, 3, 4).to(dtype).requires_grad_()
+    beta = torch.randn(4, requires_grad=True)
+    cc.ops.jet_activation(y, "stan", 1, 2, beta).float().square().sum().backward()
+    assert y.grad.dtype == dtype and beta.grad.dtype == torch.float32
+    assert torch.isfinite(y.grad).all() and torch.isfinite(beta.grad).all()
+    bias = torch.randn(4, requires_grad=True)
+    arguments = (y, None, bias, None, "tanh", "1", 2)
+    torch.library.opcheck(OPS.jet_activation.default, arguments)
+    torch.library.opcheck(
+        OPS.jet_activation_backward.default, (y.detach(), *arguments[:4], "tanh", "1", 2)
+    )
+    OPS.jet_activation(*arguments).float().sum().backward()
+    assert bias.grad.dtype == torch.float32
+
+
+def test_16_bits_take_parameters_of_32():
+    y = torch.randn(3, 3, 4).bfloat16()
+    with pytest.raises(RuntimeError, match="beta: expected float32 with y of bfloat16"):
+        cc.ops.jet_activation(y, "stan", 1, 2, torch.ones(4).bfloat16())
+    with pytest.raises(RuntimeError, match="grad: expected bfloat16 with y"):
+        OPS.jet_activation_backward(y.float(), y, None, None, None, "tanh", "1", 2)

@@ -17,6 +17,8 @@ F64 = torch.float64
 OPS = torch.ops.colloc
 orders = pytest.mark.parametrize("order", ORDERS)
 NAMES = ["mlp_jet_tiled", "mlp_jet_layers"]
+#: Further arguments: the layers' lower precision.
+MORE = {"mlp_jet_tiled": (), "mlp_jet_layers": (None,)}
 
 
 def problem(order, kind="tanh", d=2, m=3, width=6, points=5, dtype=F64):
@@ -57,9 +59,9 @@ def test_forward_and_backward(name, kind, order):
     wanted = [module.weight for module in linear] + [module.bias for module in linear]
     slopes = torch.autograd.grad(expected, wanted, grad, allow_unused=True, materialize_grads=True)
     for kept_points in (0, 2, 5):
-        out, kept = getattr(OPS, name)(*parts, kept_points)
+        out, kept = getattr(OPS, name)(*parts, kept_points, *MORE[name])
         torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
-        found = getattr(OPS, f"{name}_backward")(grad, kept, *parts, -1)
+        found = getattr(OPS, f"{name}_backward")(grad, kept, *parts, -1, *MORE[name])
         for ours, theirs in zip((*found[1], *found[2]), slopes, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
@@ -67,12 +69,12 @@ def test_forward_and_backward(name, kind, order):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_mask_gives_what_it_asks_for(name):
     _, parts = problem("laplacian", "stan")
-    out, kept = getattr(OPS, name)(*parts, 5)
+    out, kept = getattr(OPS, name)(*parts, 5, *MORE[name])
     grad = torch.randn_like(out)
     backward = getattr(OPS, f"{name}_backward")
-    whole = backward(grad, kept, *parts, 31)
+    whole = backward(grad, kept, *parts, 31, *MORE[name])
     for mask in range(32):
-        found = backward(grad, kept, *parts, mask)
+        found = backward(grad, kept, *parts, mask, *MORE[name])
         assert (found[0].numel() > 0) == bool(mask & 1)
         for layer in range(4):
             for ours, theirs in zip(found[1:], whole[1:], strict=True):
@@ -90,7 +92,7 @@ def test_every_mask_gives_what_it_asks_for(name):
 def test_both_paths_agree(order):
     for kind, d in itertools.product(("sin", "stan"), (1, 3)):
         _, parts = problem(order, kind, d, 2, 40, 300)
-        results = [getattr(OPS, name)(*parts, 300)[0] for name in NAMES]
+        results = [getattr(OPS, name)(*parts, 300, *MORE[name])[0] for name in NAMES]
         torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
 
 
@@ -128,11 +130,11 @@ def test_tangent(order, kind):
         *parts[4:],
     )
     found = mlp_jet.tangent(parts, change)
-    out, kept = OPS.mlp_jet_layers(*parts, 5)
+    out, kept = OPS.mlp_jet_layers(*parts, 5, None)
     assert found.shape == out.shape
     for _ in range(3):
         grad = torch.randn_like(out)
-        by_x, *rest = OPS.mlp_jet_layers_backward(grad, kept, *parts, -1)
+        by_x, *rest = OPS.mlp_jet_layers_backward(grad, kept, *parts, -1, None)
         expected = (by_x * change.x).sum()
         for gradients, changes in zip(rest, change[1:4], strict=True):
             for g, v in zip(gradients, changes, strict=True):
@@ -148,10 +150,10 @@ def test_opcheck(name, kind):
     tracked = [[t.clone().requires_grad_(t.numel() > 0) for t in part]
                for part in (weights, biases, betas)]  # fmt: skip
     op = getattr(OPS, name).default
-    torch.library.opcheck(op, (x.clone().requires_grad_(), *tracked, *rest, 5))
-    out, kept = op(*parts, 5)
+    torch.library.opcheck(op, (x.clone().requires_grad_(), *tracked, *rest, 5, *MORE[name]))
+    out, kept = op(*parts, 5, *MORE[name])
     backward = getattr(OPS, f"{name}_backward").default
-    torch.library.opcheck(backward, (torch.randn_like(out), kept, *parts, 31))
+    torch.library.opcheck(backward, (torch.randn_like(out), kept, *parts, 31, *MORE[name]))
 
 
 def test_threads_change_nothing_but_the_order_of_sums():

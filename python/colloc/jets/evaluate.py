@@ -43,10 +43,15 @@ def jet(
     plain functions compile with ``fullgraph=True`` as far as the compiler can follow their own
     code; each output and derivative is a trace of its own there, so that compiling takes long.
 
-    Precision is that of x and the network, float32 or float64. Under ``torch.autocast`` orders
-    0 and 1 follow it, higher ones stay in float32. A network in bfloat16 or float16 (with x of
-    that dtype) is evaluated in it, its activations in float32: all its derivatives in bfloat16
-    are then right to 0.5 to 3 % (relative L2, measured up to the Laplacian).
+    Precision is that of x and the network, float32 or float64. Under ``torch.autocast`` jets of
+    orders 0 and 1 have its dtype, higher ones stay in float32. In wide perceptrons (256 neurons
+    and more on a CPU with instructions for bfloat16; on a GPU those that have no kernel of their
+    own, see below) the jets between the layers are of 16 bits then too, half the memory, with
+    activations, first layer and sums of gradients in float32: right to about 0.5 to 1 %
+    (bfloat16; relative L2). Others are computed in float32, as fast, and rounded at the end. A
+    network in bfloat16 or float16 (with x of that dtype) is evaluated in it, its activations in
+    float32: all its derivatives in bfloat16 are then right to 0.5 to 3 % (measured up to the
+    Laplacian).
 
     On a GPU hidden widths up to 128 in float32 run on kernels that keep 22 bits of each number,
     or what lies above 2^-39 of the largest one of the same component among 16 neighbouring points

@@ -85,11 +85,14 @@ def mlp_components(parameters: Parameters, x: Tensor, order: Order, wrt: tuple[i
     if plain_formula_serves(x, len(axes)):
         return _formula(x, weights, biases, betas, kinds, order, axes)
     tensors, codes = _tensors(parameters, x)
+    net = _network(x, tensors, codes, str(order), axes)
+    asked, low = mlp_jet.precision(net)
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
-        net = _network(x, tensors, codes, str(order), axes)
-        kept_points = _kept_points(net) if torch.is_grad_enabled() else 0
-        return mlp_jet.forward(net, kept_points)[0].transpose(0, 1)
-    return _MlpJet.apply(x, codes, order, axes, *tensors).transpose(0, 1)
+        kept_points = _kept_points(net, low) if torch.is_grad_enabled() else 0
+        out = mlp_jet.forward(net, kept_points, low)[0]
+    else:
+        out = _MlpJet.apply(x, codes, order, axes, low, *tensors)
+    return out.transpose(0, 1) if asked is None else out.to(asked).transpose(0, 1)
 
 
 def keeping_forward(
@@ -123,8 +126,8 @@ def _network(
     return Mlp(x, weights, biases, betas, kinds, order, list(wrt))
 
 
-def _kept_points(net: Mlp) -> int:
-    size = mlp_jet.kept_per_point(net) * net.x.element_size()
+def _kept_points(net: Mlp, low: torch.dtype | None = None) -> int:
+    size = mlp_jet.kept_per_point(net, low)
     return min(net.x.shape[0], _budget[net.x.device.type] // max(1, size))
 
 
@@ -139,12 +142,13 @@ class _MlpJet(torch.autograd.Function):
         kinds: list[int],
         order: Order,
         wrt: tuple[int, ...],
+        low: torch.dtype | None,
         *tensors: Tensor,
     ) -> Tensor:
         net = _network(x, tensors, kinds, str(order), wrt)
         tracked = any(ctx.needs_input_grad)
-        out, kept = mlp_jet.forward(net, _kept_points(net) if tracked else 0)
-        ctx.kinds, ctx.order, ctx.wrt = kinds, order, wrt
+        out, kept = mlp_jet.forward(net, _kept_points(net, low) if tracked else 0, low)
+        ctx.kinds, ctx.order, ctx.wrt, ctx.low = kinds, order, wrt, low
         if tracked:
             ctx.save_for_backward(x, kept, *tensors)
         return out
@@ -160,9 +164,9 @@ class _MlpJet(torch.autograd.Function):
         need_x, *rest = _wanted(ctx)
         count = len(net.weights)
         need = (need_x, rest[:count], rest[count : 2 * count], rest[2 * count :])
-        found = mlp_jet.backward(net, grad, kept, mlp_jet.needed(need))
+        found = mlp_jet.backward(net, grad, kept, mlp_jet.needed(need), ctx.low)
         by_x, weights, biases, betas = mlp_jet.wanted_gradients(found, need)
-        return (by_x, None, None, None, *weights, *biases, *betas)
+        return (by_x, None, None, None, None, *weights, *biases, *betas)
 
 
 def _wanted(ctx: Any) -> list[bool]:
@@ -172,7 +176,7 @@ def _wanted(ctx: Any) -> list[bool]:
     layer alone the engine executes nothing beyond that layer; a node that it will not execute
     has no use for a gradient.
     """
-    need_x, _, _, _, *rest = ctx.needs_input_grad
+    need_x, _, _, _, _, *rest = ctx.needs_input_grad
     needs = [need_x, *rest]
     if len(ctx.next_functions) != len(needs):
         return needs
@@ -217,13 +221,13 @@ def _formula_backward(
             ctx.order,
             ctx.wrt,
         ).transpose(0, 1)
-        need_x, _, _, _, *rest = ctx.needs_input_grad
+        need_x, _, _, _, _, *rest = ctx.needs_input_grad
         inputs = [t for t, need in zip((x, *tensors), (need_x, *rest), strict=True) if need]
         found = iter(
             torch.autograd.grad(out, inputs, grad, create_graph=create_graph, allow_unused=True)
         )
     by_x = next(found) if need_x else None
-    return (by_x, None, None, None, *(next(found) if need else None for need in rest))
+    return (by_x, None, None, None, None, *(next(found) if need else None for need in rest))
 
 
 def activation_rule(kind: str, beta: Tensor | None) -> Formula:

@@ -51,9 +51,8 @@ def components_of(net: nn.Module, x: Tensor, order: Order, wrt: tuple[int, ...])
     if device not in ("cpu", "cuda") or not torch.is_autocast_enabled(device):
         return _components(parts, x, order, wrt, True)
     # Values and first derivatives follow autocast; second ones lose too much in it.
-    lowered = order in (0, 1)
-    with torch.autocast(device, enabled=lowered):
-        return _components(parts, x, order, wrt, not lowered)
+    with torch.autocast(device, enabled=order in (0, 1)):
+        return _components(parts, x, order, wrt, True)
 
 
 def noted_components_of(
@@ -154,27 +153,33 @@ def linear(jet: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
 def activated(jet: Jet, activation: Activation) -> Jet:
     """The jet of sigma(n a z)."""
     z = jet.components
-    narrow = z.dtype if z.dtype in (torch.float16, torch.bfloat16) else None
-    if narrow is not None:
-        z = z.float()
     kind, slope, scale, beta = activation
     check_slope(activation, z.shape[-1])
     noted = None if torch.compiler.is_compiling() else recording.uses()
     if noted is not None:
         return _noted_activation(noted, jet, activation)
-    if slope is not None:
-        z = z * (scale * slope.to(z.dtype))
-    elif scale != 1.0:
-        z = z * scale
+    dtype = z.dtype
+    if slope is not None or scale != 1.0:
+        factor = scale if slope is None else scale * slope.to(_computed_in(dtype))
+        z = _wide(z) * factor
     if beta is not None:
-        beta = beta.to(z.dtype).expand(z.shape[-1])
+        beta = beta.to(_computed_in(dtype)).expand(z.shape[-1])
     out = _activated(z, kind, jet, beta)
-    return Jet(out if narrow is None else out.to(narrow), jet.order, jet.wrt, jet.inputs)
+    return Jet(out.to(dtype), jet.order, jet.wrt, jet.inputs)
+
+
+def _computed_in(dtype: torch.dtype) -> torch.dtype:
+    """What activations of ``dtype`` are computed in: numbers of 16 bits in float32."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def _wide(z: Tensor) -> Tensor:
+    return z.to(_computed_in(z.dtype))
 
 
 def _activated(z: Tensor, kind: str, jet: Jet, beta: Tensor | None) -> Tensor:
     if plain_formula_serves(z, jet.layout.n):
-        return algebra.chain(z, activation_rule(kind, beta), jet.layout)
+        return algebra.chain(_wide(z), activation_rule(kind, beta), jet.layout)
     y, n = z.transpose(0, 1), jet.layout.n
     if torch.compiler.is_compiling():
         return activation_forward(y, None, None, beta, kind, str(jet.order), n).transpose(0, 1)
@@ -201,9 +206,9 @@ class _Activated(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph=True
             form = algebra.known_layout(ctx.order, ctx.n)
             rule = activation_rule(ctx.kind, beta)
-            out = algebra.chain(y.transpose(0, 1), rule, form).transpose(0, 1)
+            out = algebra.chain(_wide(y).transpose(0, 1), rule, form).transpose(0, 1)
             inputs = [t for t, need in ((y, need_y), (beta, need_beta)) if need]
-            found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
+            found = iter(torch.autograd.grad(out.to(y.dtype), inputs, grad, create_graph=True))
             by_y, by_beta = (next(found) if need else None for need in (need_y, need_beta))
             return by_y, by_beta, None, None, None
         by_y, _, by_beta = activation_backward(

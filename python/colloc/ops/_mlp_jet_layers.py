@@ -1,5 +1,10 @@
 """The jet of a multilayer perceptron layer by layer: torch's matrix products, and an op for
-each activation. The path of GPUs and of wide layers."""
+each activation. The path of GPUs and of wide layers.
+
+In mixed precision (``low``, see :mod:`colloc.ops._mlp_jet_mixed`) jets are of 16 bits. The first
+layer's values and all sums of gradients stay in float32: rounded points would be other points, for
+all neurons alike.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor
 
+from colloc.ops import _mlp_jet_mixed as mixed
 from colloc.ops._registration import below_autograd
 from colloc.ops.adaptive_activation import KINDS
 from colloc.ops.jet_activation import backward as activation_backward
@@ -65,16 +71,20 @@ class Mlp(NamedTuple):
         """Of the hidden layers."""
         return [weight.shape[0] for weight in self.weights[:-1]]
 
-    @property
-    def kept_per_point(self) -> int:
-        """Pre-activations of a point: values in the first layer, jets in the others."""
+    def kept_per_point(self, low: torch.dtype | None = None) -> int:
+        """Pre-activations of a point: values in the first layer, jets in the others; in numbers of
+        x's dtype, or of ``low``."""
         first, *others = self.widths
-        return first + self.size * sum(others)
+        return first * self.of_first(low) + self.size * sum(others)
 
-    def columns(self) -> Tensor:
+    def of_first(self, low: torch.dtype | None) -> int:
+        """How many numbers of ``low`` take the place of one of the first layer."""
+        return 1 if low is None else self.x.element_size() // low.itemsize
+
+    def columns(self, low: torch.dtype | None = None) -> Tensor:
         """The first derivatives of the first layer, (n, W)."""
         # No list as an index: on a GPU that waits for a copy from the host.
-        return torch.stack([self.weights[0][:, i] for i in self.wrt])
+        return torch.stack([self.weights[0][:, i] for i in self.wrt]).to(low or self.x.dtype)
 
     def activation(self, layer: int, columns: Tensor) -> tuple[object, ...]:
         """The arguments of the activation's ops after the pre-activation."""
@@ -97,11 +107,12 @@ class Mlp(NamedTuple):
 
     def cut(self, memory: Tensor, points: int) -> list[Tensor]:
         """The parts of a chunk's flat memory: the pre-activations of each hidden layer."""
-        parts, at = [], 0
-        for layer, width in enumerate(self.widths):
-            shape = (points, width) if layer == 0 else (points, self.size, width)
-            count = points * width * (1 if layer == 0 else self.size)
-            parts.append(memory[at : at + count].view(shape))
+        first, *others = self.widths
+        at = points * first * (self.x.element_size() // memory.element_size())
+        parts = [memory[:at].view(self.x.dtype).view(points, first)]
+        for width in others:
+            count = points * self.size * width
+            parts.append(memory[at : at + count].view(points, self.size, width))
             at += count
         return parts
 
@@ -111,11 +122,13 @@ def _rows(jet: Tensor) -> Tensor:
     return jet.reshape(-1, jet.shape[-1])
 
 
-def _hidden(net: Mlp, x: Tensor, columns: Tensor, parts: list[Tensor]) -> Tensor:
+def _hidden(
+    net: Mlp, weights: Sequence[Tensor], x: Tensor, columns: Tensor, parts: list[Tensor]
+) -> Tensor:
     """Fill the pre-activations of a chunk; the last hidden layer's jet."""
     h = x
     for layer, y in enumerate(parts):
-        torch.mm(_rows(h), net.weights[layer].t(), out=_rows(y))
+        torch.mm(_rows(h), weights[layer].t(), out=_rows(y))
         h = activation_forward(y, *net.activation(layer, columns))
     return h
 
@@ -128,16 +141,16 @@ def _memory(net: Mlp, kept: Tensor, begin: int, end: int) -> list[Tensor]:
 
 
 @_plainly
-def forward(net: Mlp, kept_points: int) -> tuple[Tensor, Tensor]:
+def forward(net: Mlp, kept_points: int, low: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
     """Jets (N, K, m), and the pre-activations of the first points (whole chunks of them)."""
     points, outputs = net.x.shape[0], net.weights[-1].shape[0]
-    out = net.x.new_empty((points, net.size, outputs))
-    kept = net.x.new_empty((kept_points, net.kept_per_point))
-    columns = net.columns()
+    out = net.x.new_empty((points, net.size, outputs), dtype=low)
+    kept = net.x.new_empty((kept_points, net.kept_per_point(low)), dtype=low)
+    columns, weights = net.columns(low), mixed.lowered(net.weights, low)
     for begin, end in net.chunks():
         parts = _memory(net, kept, begin, end)
-        h = _hidden(net, net.x[begin:end], columns, parts)
-        torch.mm(_rows(h), net.weights[-1].t(), out=_rows(out[begin:end]))
+        h = _hidden(net, weights, net.x[begin:end], columns, parts)
+        torch.mm(_rows(h), weights[-1].t(), out=_rows(out[begin:end]))
     if net.biases[-1].numel():
         out[:, 0] += net.biases[-1]
     return out, kept
@@ -162,32 +175,33 @@ class _Sums:
         """What layer ``layer`` gets from the gradient by its output and from its input."""
         if not self.layers[layer]:
             return
+        wide = net.x.dtype
         if layer > 0:
-            self.weights[layer].addmm_(_rows(delta).t(), _rows(h))
+            mixed.add_product(self.weights[layer], _rows(delta).t(), _rows(h))
         else:
-            self.weights[0].addmm_(delta[:, 0].t(), h)
+            self.weights[0].addmm_(delta[:, 0].t().to(wide), h)
             if net.size > 1:
-                by_column = delta[:, 1 : 1 + len(net.wrt)].sum(0)
+                by_column = delta[:, 1 : 1 + len(net.wrt)].sum(0, dtype=wide)
                 for k, i in enumerate(net.wrt):
                     self.weights[0][:, i] += by_column[k]
         if net.biases[layer].numel():
-            self.biases[layer] += delta[:, 0].sum(0)
+            self.biases[layer] += delta[:, 0].sum(0, dtype=wide)
 
 
 @_plainly
 def backward(
-    net: Mlp, grad: Tensor, kept: Tensor, mask: int
+    net: Mlp, grad: Tensor, kept: Tensor, mask: int, low: torch.dtype | None = None
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     """Gradients by x (mask 1) and by what belongs to layer l (mask 2 << l)."""
-    sums, columns = _Sums(net, mask), net.columns()
+    sums, columns, weights = _Sums(net, mask), net.columns(low), mixed.lowered(net.weights, low)
     for begin, end in net.chunks():
         x = net.x[begin:end]
         parts = _memory(net, kept, begin, end)
         if end > kept.shape[0]:
-            _hidden(net, x, columns, parts)
+            _hidden(net, weights, x, columns, parts)
         delta = grad[begin:end]
         for layer in range(len(parts) - 1, max(sums.lowest, 1) - 2, -1):
-            by_h = torch.mm(_rows(delta), net.weights[layer + 1])
+            by_h = torch.mm(_rows(delta), weights[layer + 1])
             by_h = by_h.view(end - begin, net.size, -1)
             rest = net.activation(layer, columns)
             by_y, h, by_beta = activation_backward(by_h, parts[layer], *rest)
@@ -198,7 +212,7 @@ def backward(
         if sums.lowest == 0:
             sums.add(net, 0, delta, x)
             if sums.x.numel():
-                torch.mm(delta[:, 0], net.weights[0], out=sums.x[begin:end])
+                torch.mm(delta[:, 0].to(x.dtype), net.weights[0], out=sums.x[begin:end])
     return sums.x, sums.weights, sums.biases, sums.betas
 
 
@@ -232,8 +246,8 @@ def adjoints(net: Mlp, grads: Sequence[Tensor], scales: bool = False) -> list[li
     """
     points = net.x.shape[0]
     columns = net.columns()
-    parts = net.cut(net.x.new_empty(points * net.kept_per_point), points)
-    _hidden(net, net.x, columns, parts)
+    parts = net.cut(net.x.new_empty(points * net.kept_per_point()), points)
+    _hidden(net, net.weights, net.x, columns, parts)
     first = net.x.new_zeros((points, net.size, net.x.shape[1]))
     first[:, 0] = net.x
     if net.size > 1:
@@ -276,8 +290,8 @@ def _by_scale(net: Mlp, layer: int, delta: Tensor, columns: Tensor, y: Tensor) -
 def tangent(net: Mlp, change: Mlp) -> Tensor:
     """The derivative of the jets along a change of the parameters (and of x), (N, K, m)."""
     columns, points = net.columns(), net.x.shape[0]
-    parts = net.cut(net.x.new_empty(points * net.kept_per_point), points)
-    _hidden(net, net.x, columns, parts)
+    parts = net.cut(net.x.new_empty(points * net.kept_per_point()), points)
+    _hidden(net, net.weights, net.x, columns, parts)
     h = dh = net.x  # of the layer before; the first layer has a rule of its own
     for layer, y in enumerate(parts):
         weight, moved = net.weights[layer], change.weights[layer]

@@ -15,6 +15,7 @@ from colloc.ops.adaptive_activation import KINDS
 JET_ORDERS = ("0", "1", "laplacian", "2", "grad_laplacian", "3")
 #: The most inputs that the kernels differentiate by.
 MAX_JET_INPUTS = 4
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def jet_size(order: str, n: int) -> int:
@@ -49,12 +50,13 @@ def jet_activation(
     Source: the Taylor-mode rule of Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 13.
 
     Args:
-        y: (N, K, W) float32 or float64 on the CPU or a GPU, K = ``jet_size(order, n)`` components
-            in the order of :class:`colloc.jets.layout.Layout`.
+        y: (N, K, W) on the CPU or a GPU, K = ``jet_size(order, n)`` components in the order of
+            :class:`colloc.jets.layout.Layout`; float32, float64, or float16 and bfloat16, of
+            which h has the dtype and all between is computed in float32.
         kind: one of ``colloc.ops.KINDS``.
         order: 0, 1, "laplacian", 2, "grad_laplacian" or 3.
         n: how many inputs are differentiated by, 1 to 4.
-        beta: (W,) for kind "stan" alone.
+        beta: (W,) for kind "stan" alone, of the dtype of y, or float32 for 16 bits.
 
     Returns:
         (N, K, W).
@@ -68,8 +70,8 @@ def jet_activation(
         >>> y = torch.randn(100, 4, 64)  # value, two first derivatives, Laplacian
         >>> h = cc.ops.jet_activation(y, "tanh", "laplacian", 2)
     """
-    if not isinstance(y, Tensor) or y.dtype not in (torch.float32, torch.float64):
-        fail_type("y", "a float32 or float64 tensor", y)
+    if not isinstance(y, Tensor) or y.dtype not in _DTYPES:
+        fail_type("y", "a float32, float64, float16 or bfloat16 tensor", y)
     check_choice("kind", kind, KINDS)
     if isinstance(order, bool) or str(order) not in JET_ORDERS:
         fail("order", f"one of {', '.join(JET_ORDERS)}", order)
@@ -116,7 +118,8 @@ class _JetActivation(torch.autograd.Function):
 
 
 def _full(y: Tensor, columns: Tensor | None, order: str, n: int) -> Tensor:
-    return y.new_empty((y.shape[0], jet_size(order, n), y.shape[-1]))
+    like = y if columns is None else columns
+    return like.new_empty((y.shape[0], jet_size(order, n), y.shape[-1]))
 
 
 @torch.library.register_fake("colloc::jet_activation")
@@ -143,8 +146,8 @@ def _backward_fake(
     order: str,
     n: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    by_beta = (0,) if beta is None else (y.shape[0], y.shape[-1])
-    return _full(y, columns, order, n), _full(y, columns, order, n), y.new_empty(by_beta)
+    by_beta = y.new_empty(0) if beta is None else beta.new_empty((y.shape[0], y.shape[-1]))
+    return _full(y, columns, order, n), _full(y, columns, order, n), by_beta
 
 
 @torch.library.register_fake("colloc::jet_activation_tangent")
@@ -175,11 +178,12 @@ def _gradients(ctx: Any, grad: Tensor) -> Any:
     columns, bias, beta = (rest.pop(0) if there else None for there in ctx.present)
     by_y, _, by_beta = backward(grad, y, columns, bias, beta, ctx.kind, ctx.order, ctx.n)
     need_y, need_columns, need_bias, need_beta = ctx.needs_input_grad[:4]
-    value = by_y if columns is None else by_y[:, 0]
+    value = by_y if columns is None else by_y[:, 0].to(y.dtype)
+    wide = torch.float32 if by_y.dtype.itemsize == 2 else by_y.dtype
     return (
         value if need_y else None,
-        by_y[:, 1 : 1 + ctx.n].sum(0) if need_columns and ctx.order != "0" else None,
-        by_y[:, 0].sum(0) if need_bias else None,
+        by_y[:, 1 : 1 + ctx.n].sum(0, dtype=wide) if need_columns and ctx.order != "0" else None,
+        by_y[:, 0].sum(0, dtype=wide) if need_bias else None,
         by_beta.sum(0) if need_beta else None,
         None,
         None,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from colloc.ops import _mlp_jet_fused as fused
 from colloc.ops import _mlp_jet_layers as layers
+from colloc.ops import _mlp_jet_mixed as mixed
 from colloc.ops._mlp_jet_layers import Adjoint, Mlp
 from colloc.ops._registration import below_autograd, library, one_by_one
 from colloc.ops.jet_activation import MAX_JET_INPUTS
@@ -39,26 +40,37 @@ def tiled(net: Mlp) -> bool:
     return size <= _MOST_WEIGHTS and net.x.shape[0] * net.size >= FEWEST_ROWS
 
 
-def forward(net: Mlp, kept_points: int) -> tuple[Tensor, Tensor]:
-    """Jets (N, K, m), and the pre-activations of the first points for the backward."""
-    if fused.serves(net):
+def precision(net: Mlp) -> tuple[torch.dtype | None, torch.dtype | None]:
+    """The dtype of the jets, and that between the layers, as autocast has it; None: that of x."""
+    low = mixed.asked_for(net)
+    if low is None or fused.serves(net) or not mixed.serves(net, low):
+        return low, None
+    return low, low
+
+
+def forward(net: Mlp, kept_points: int, low: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """Jets (N, K, m), and the pre-activations of the first points for the backward; both of dtype
+    ``low`` where that is given, layer by layer."""
+    if low is None and fused.serves(net):
         if torch.compiler.is_compiling():
             return _fused(*net, kept_points, fused.exact())
         with below_autograd():
             return _fused(*net, kept_points, fused.exact())
+    by_tiles = low is None and tiled(net)
     if torch.compiler.is_compiling():
-        op = _tiled if tiled(net) else _layers
-        return op(*net, kept_points)
-    if tiled(net):
+        return _tiled(*net, kept_points) if by_tiles else _layers(*net, kept_points, low)
+    if by_tiles:
         with below_autograd():
             return _tiled(*net, kept_points)
-    return layers.forward(net, kept_points)
+    return layers.forward(net, kept_points, low)
 
 
 def backward(
-    net: Mlp, grad: Tensor, kept: Tensor, mask: int
+    net: Mlp, grad: Tensor, kept: Tensor, mask: int, low: torch.dtype | None = None
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     """Gradients by x (mask 1) and by what belongs to layer l (mask 2 << l); others are empty."""
+    if low is not None:
+        return layers.backward(net, grad, kept, mask, low)
     # What was kept says which op made it: a switch may have been moved since.
     if fused.kept_by(net, kept):
         with below_autograd():
@@ -69,9 +81,11 @@ def backward(
     return layers.backward(net, grad, kept, mask)
 
 
-def kept_per_point(net: Mlp) -> int:
-    """How many numbers :func:`forward` keeps of a point for the backward."""
-    return fused.kept_per_point(net) if fused.serves(net) else net.kept_per_point
+def kept_per_point(net: Mlp, low: torch.dtype | None = None) -> int:
+    """How many bytes :func:`forward` keeps of a point for the backward."""
+    if low is None and fused.serves(net):
+        return fused.kept_per_point(net) * net.x.element_size()
+    return net.kept_per_point(low) * (net.x.dtype if low is None else low).itemsize
 
 
 def adjoint(net: Mlp, grad: Tensor) -> list[Adjoint]:
@@ -115,7 +129,7 @@ def squares(
         mask: 1 << l for the layers whose weight and bias are wanted.
     """
     with below_autograd():
-        kept = grads.new_empty((0, net.kept_per_point)) if kept is None else kept
+        kept = grads.new_empty((0, net.kept_per_point())) if kept is None else kept
         found: Tensor = _squares(grads, kept, *net, factors, slopes, mask)
     return found
 
@@ -140,7 +154,14 @@ def _forward_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
     *parts, kept_points = arguments
     net = Mlp(*parts)
     out = net.x.new_empty((net.x.shape[0], net.size, net.weights[-1].shape[0]))
-    return out, net.x.new_empty((kept_points, net.kept_per_point))
+    return out, net.x.new_empty((kept_points, net.kept_per_point()))
+
+
+def _layers_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
+    *parts, kept_points, low = arguments
+    net = Mlp(*parts)
+    out = net.x.new_empty((net.x.shape[0], net.size, net.weights[-1].shape[0]), dtype=low)
+    return out, net.x.new_empty((kept_points, net.kept_per_point(low)), dtype=low)
 
 
 def _fused_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
@@ -150,7 +171,7 @@ def _fused_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
     return out, net.x.new_empty(fused.kept_shape(net, kept_points))
 
 
-def _fused_backward_fake(grad: Tensor, kept: Tensor, *arguments: Any) -> Any:
+def _without_last(grad: Tensor, kept: Tensor, *arguments: Any) -> Any:
     return _backward_fake(grad, kept, *arguments[:-1])
 
 
@@ -223,13 +244,13 @@ def _make_gradients(backward_op: Any) -> Any:
 
 
 def _layers_forward(*arguments: Any) -> tuple[Tensor, Tensor]:
-    *parts, kept_points = arguments
-    return layers.forward(Mlp(*parts), kept_points)
+    *parts, kept_points, low = arguments
+    return layers.forward(Mlp(*parts), kept_points, low)
 
 
 def _layers_backward(grad: Tensor, kept: Tensor, *arguments: Any) -> Any:
-    *parts, mask = arguments
-    return layers.backward(Mlp(*parts), grad, kept, mask)
+    *parts, mask, low = arguments
+    return layers.backward(Mlp(*parts), grad, kept, mask, low)
 
 
 for _device in ("CPU", "CUDA"):
@@ -246,8 +267,8 @@ _layers = torch.ops.colloc.mlp_jet_layers.default
 torch.library.register_fake("colloc::mlp_jet_squares", _squares_fake)
 for _name, _fakes in (
     ("mlp_jet_tiled", (_forward_fake, _backward_fake)),
-    ("mlp_jet_fused", (_fused_fake, _fused_backward_fake)),
-    ("mlp_jet_layers", (_forward_fake, _backward_fake)),
+    ("mlp_jet_fused", (_fused_fake, _without_last)),
+    ("mlp_jet_layers", (_layers_fake, _without_last)),
 ):
     torch.library.register_fake(f"colloc::{_name}", _fakes[0])
     torch.library.register_fake(f"colloc::{_name}_backward", _fakes[1])
