@@ -53,6 +53,7 @@ class GradientNormBalance(GradientRule):
     a gradient that is not finite       its weight stays, and it is not in the sum
     0 or negative                       nothing special: only gradients count
     inf or NaN                          all weights stay; the total shows it
+    rounding errors (holds exactly)     a weight that makes these count: leave it out
     ==================================  ================================================
 
     Args:

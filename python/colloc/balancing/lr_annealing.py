@@ -85,6 +85,7 @@ class LRAnnealing(GradientRule):
     a reference gradient of 0           all weights stay
     0 or negative                       nothing special: only gradients count
     inf or NaN                          all weights stay; the total shows it
+    rounding errors (holds exactly)     a weight that makes these count: leave it out
     ==================================  ================================================
 
     Args:

@@ -64,6 +64,7 @@ class NTK(CountedRule):
     a trace of 0, or not finite         its weight stays, and it is not in the sum
     0 or negative                       nothing special: only traces count
     inf or NaN                          all weights stay; the total shows it
+    rounding errors (holds exactly)     a weight that makes these count: leave it out
     ==================================  ================================================
 
     Args:

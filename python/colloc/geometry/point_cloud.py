@@ -36,12 +36,20 @@ class PointCloud:
         cloud  = cc.geometry.PointCloud(x, measure=cell_volumes)
         points = cc.sampling.Halton(cloud, 1024)(step)
 
+    Measured data stay with their points, whichever are drawn::
+
+        sensors = cc.geometry.PointCloud(x, values=u)          # (N, d), (N, k)
+        data = cc.Term("data", net, sensors.all(),
+                       lambda u, x, points: u.value - points.values, order=0)
+        data.points = cc.sampling.Halton(sensors, 64)(step)    # some at a time
+
     Args:
         x: the points, a floating tensor (N, d), N >= 1, finite.
         measure: their shares, (N, 1), finite, >= 0, not all 0. None: equal parts of 1.
         normal: outward unit normals, (N, d), where the cloud lies on a boundary.
         distance: of each point to the boundary, (N, 1), as in :class:`Points`. None: 0 where
             normals are given, else it is not known and NaN.
+        values: data at the points, (N, k), finite: ``points.values`` of every sample.
 
     Raises:
         ValueError, TypeError: otherwise.
@@ -53,6 +61,7 @@ class PointCloud:
         measure: Tensor | None = None,
         normal: Tensor | None = None,
         distance: Tensor | None = None,
+        values: Tensor | None = None,
     ) -> None:
         self._x = check_points("x", x).detach().clone()  # the caller may write to it
         n, dim = self._x.shape
@@ -75,21 +84,25 @@ class PointCloud:
         else:
             distance = torch.full_like(self._x[:, :1], math.nan)
         self._distance = distance
+        self._values = None if values is None else self._checked("values", values, None)
         self._cumulative = self._shares[:, 0].cumsum(0)
         self._last = int(self._shares[:, 0].nonzero()[-1])
         self._bounds = (tuple(self._x.amin(0).tolist()), tuple(self._x.amax(0).tolist()))
         self._ranges: dict[str, Range] = {}
 
-    def _checked(self, name: str, value: Any, columns: int) -> Tensor:
-        wanted = f"a floating tensor of shape ({len(self._x)}, {columns}) on {self._x.device}"
+    def _checked(self, name: str, value: Any, columns: int | None) -> Tensor:
+        """A tensor with one row a point, of so many columns (None: any number)."""
+        shown = "k" if columns is None else columns
+        wanted = f"a floating tensor of shape ({len(self._x)}, {shown}) on {self._x.device}"
         if not isinstance(value, Tensor) or not value.is_floating_point():
             fail_type(name, wanted, describe(value))
-        if value.shape != (len(self._x), columns):
-            fix = f"Use {name}[:, None]." if value.ndim == 1 and columns == 1 else ""
+        count = value.shape[1] if columns is None and value.ndim == 2 else columns
+        if value.shape != (len(self._x), count):
+            fix = f"Use {name}[:, None]." if value.ndim == 1 and columns in (1, None) else ""
             fail(name, wanted, value, fix)
         if value.device != self._x.device:
             fail(name, wanted, f"one on {value.device}")
-        value = value.detach()
+        value = value.detach().clone()  # the caller may write to it
         _check_finite(name, value)
         return value
 
@@ -152,6 +165,7 @@ class PointCloud:
                 measure=self._shares,
                 distance=self._distance,
                 piece=None,
+                values=self._values,
                 next_start=0,
             )
             .clone()
@@ -198,6 +212,7 @@ class PointCloud:
             measure=shares(self.measure, n, dtype, where),
             distance=self._distance[index].to(dtype),
             piece=None,
+            values=None if self._values is None else self._values[index].to(dtype),
             next_start=start + n,
         )
         return points if device is None else points.to(device=torch.device(device))

@@ -36,6 +36,8 @@ class Points:
     whole: float | None = None
     """What the points stand for, where their measure sums to it on the average alone, as after
     importance sampling or in one of several processes; None: the sum of their measure."""
+    values: Tensor | None = None
+    """Data at each point, (N, k), of a :class:`PointCloud` that has them."""
 
     @property
     def weight(self) -> Tensor:
@@ -72,6 +74,7 @@ class Points:
             measure=self.measure[index],
             distance=self.distance[index],
             piece=None if self.piece is None else self.piece[index],
+            values=None if self.values is None else self.values[index],
             whole=whole,
         )
 
@@ -84,6 +87,7 @@ class Points:
             measure=self.measure.clone(),
             distance=self.distance.clone(),
             piece=None if self.piece is None else self.piece.clone(),
+            values=None if self.values is None else self.values.clone(),
         )
 
     def to(
@@ -103,6 +107,7 @@ class Points:
             measure=move(self.measure),
             distance=move(self.distance),
             piece=None if self.piece is None else self.piece.to(device=device),
+            values=None if self.values is None else move(self.values),
         )
 
     def __repr__(self) -> str:

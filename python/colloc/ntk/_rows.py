@@ -18,6 +18,7 @@ from colloc.jets.rules import Unsupported
 from colloc.ntk._network import gradients, values_per_point
 from colloc.ntk._perceptron import squares
 from colloc.ntk._pieces import Pieces
+from colloc.pde.residual_points import takes_points
 from colloc.pde.term import residual_order
 
 #: Numbers that the jets of a stretch of points take in all layers together.
@@ -180,6 +181,9 @@ def residual_call(residual: Any) -> Callable[[Jet, Tensor], Tensor]:
         wanted = "a callable residual(jet) or residual(jet, x)"
         fail_type("residual", wanted, describe(residual))
     function: Callable[..., Tensor] = residual
+    if takes_points(function):
+        fix = "Close over what it needs of the points."
+        fail("residual", "residual(jet) or residual(jet, x)", "one that takes points", fix)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -117,7 +117,15 @@ def term_trace(term: Term) -> Tensor:
         if term.reduce is not None:
             squares = _of_integrals(term, wanted)
         else:
-            squares = _diagonal(field, term.x, term.rows, term.residual, term.order, wanted)
+            points = term.points if term.takes_points else None
+            squares = _diagonal(
+                field,
+                term.x,
+                lambda x: term.rows(x if points is None else points),
+                term.residual if points is None else None,
+                term.order,
+                wanted,
+            )
         share = term.shares(squares)
         return (share.double() * squares).sum() / squares.shape[1]
 
@@ -126,7 +134,7 @@ def _diagonal(
     field: nn.Module,
     x: Tensor,
     evaluate: Callable[[Tensor], Tensor],
-    residual: Callable[..., Tensor],
+    residual: Callable[..., Tensor] | None,
     order: Order,
     wanted: dict[int, Tensor],
 ) -> Tensor:
@@ -135,7 +143,13 @@ def _diagonal(
         return check_rows(evaluate(x), 0).double()
     try:
         return Rows(lambda: evaluate(x), x, wanted).squares()
-    except Unsupported:
+    except Unsupported as reason:
+        if residual is None:  # one row at a time has no points
+            raise RuntimeError(
+                f"trace of a term: expected networks that colloc.jet knows with a residual that "
+                f"takes points, got {reason}. Use a residual(jet, x), or nn.Linear, activations "
+                "and colloc.nn modules in the field."
+            ) from reason
         parts = jacobians(field, x, residual, order, wanted)
         return torch.cat([part.square().sum(2, dtype=torch.float64) for part in parts])
 

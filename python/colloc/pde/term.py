@@ -11,6 +11,7 @@ from torch import Tensor
 
 from colloc._checks import check_float, check_points, concrete, describe, fail, fail_type
 from colloc.jets import Jet, Order, check_order, jet
+from colloc.pde.residual_points import on_points, takes_points
 
 
 @runtime_checkable
@@ -54,6 +55,14 @@ class Term:
         wall = cc.Term("wall", net, square.boundary.sample(800), lambda u, x: u.value, order=0)
         loss = inside.loss() + wall.loss()
 
+    A residual that reads more of its points than the coordinates takes them as a third argument,
+    those that are in the term at the time, or in the pool of an importance sampler::
+
+        flux = cc.Term("flux", net, wall.sample(256), lambda u, x, points:
+                       (u.grad[:, 0] * points.normal).sum(1, keepdim=True), order=1)
+        data = cc.Term("data", net, sensors.all(),           # PointCloud(x, values=u)
+                       lambda u, x, points: u.value - points.values, order=0)
+
     An integral row, here the flux of u through an outlet, which should be 2::
 
         flux = cc.Term("flux", net, outlet, lambda u, x: u[:, 0].value, order=0,
@@ -64,7 +73,9 @@ class Term:
         field: network (or any callable) from (N, d) to (N, m), see :func:`colloc.jet`.
         points: a sample with ``x`` (N, d) and ``measure`` (N, 1), or a plain (N, d) tensor.
             May be assigned anew: ``term.points = sampler(step)``.
-        residual: ``residual(jet, x) -> (N, q)``, row i depending on point i alone.
+        residual: ``residual(jet, x) -> (N, q)`` or ``residual(jet, x, points) -> (N, q)``, row i
+            depending on point i alone. It gets the points where it has a parameter ``points``, or
+            three without a default.
         order: the order of jet that the residual reads; None: the residual's own ``order``, as
             those of ``colloc.pde`` have, and "laplacian" for one without.
         weight: multiplies the squares: a number >= 0, a tensor (N, 1) of them (looked at once,
@@ -85,7 +96,7 @@ class Term:
         name: str,
         field: Callable[[Tensor], Tensor],
         points: MeasuredPoints | Tensor,
-        residual: Callable[[Jet, Tensor], Tensor],
+        residual: Callable[..., Tensor],
         order: Order | None = None,
         weight: Weight = 1.0,
         reduce: Callable[[Tensor], Tensor] | None = None,
@@ -97,7 +108,7 @@ class Term:
         if not callable(field):
             fail_type("field", "a module or callable that maps (N, d) to (N, m)", describe(field))
         if not callable(residual):
-            wanted = "a callable residual(jet, x) -> (N, q)"
+            wanted = "a callable residual(jet, x) -> (N, q) or residual(jet, x, points)"
             fail_type("residual", wanted, describe(residual))
         if reduce is not None and not callable(reduce):
             wanted = "None or a callable from rows (N, q) to rows (k, q)"
@@ -105,6 +116,7 @@ class Term:
         self.name = name
         self.field = field
         self.residual = residual
+        self._called: tuple[Any, Any] = (None, None)  # a residual, and how it is called
         self._columns: tuple[Any, int] | None = None  # a residual, and how many it truly has
         self.order = residual_order(residual) if order is None else check_order(order)
         self.weight = weight
@@ -148,7 +160,7 @@ class Term:
 
     def __call__(self) -> Tensor:
         """The residual's rows, (N, q), or the integral rows (k, q) where ``reduce`` is given."""
-        rows = self.rows(self.x)
+        rows = self.rows(self._points)
         if self.reduce is None:
             return rows
         reduced = self.reduce(rows)
@@ -160,11 +172,27 @@ class Term:
             fail(f"reduce of term {self.name!r}", wanted, reduced, fix)
         return reduced
 
-    def rows(self, x: Tensor) -> Tensor:
-        """The residual's rows at any points x (N, d), (N, q), before ``reduce`` and without the
-        weight; what importance sampling takes its measure from."""
+    @property
+    def takes_points(self) -> bool:
+        """Whether the residual takes points, so that :meth:`rows` needs them, too."""
+        return takes_points(self.residual)
+
+    def rows(self, x: MeasuredPoints | Tensor) -> Tensor:
+        """The residual's rows at any points, (N, q), before ``reduce`` and without the weight;
+        what importance sampling takes its measure from.
+
+        Args:
+            x: the points, a sample; or their coordinates (N, d), for a residual that takes no
+                more of them.
+        """
+        points, x = x, x if isinstance(x, Tensor) else x.x
         values = jet(self.field, x, self.order)
-        return self._check_rows(self.residual(values, x), values, x)
+        return self._check_rows(self._residual_at(values, x, points), values, x, points)
+
+    def _residual_at(self, values: Jet, x: Tensor, points: Any) -> Any:
+        if self._called[0] is not self.residual:
+            self._called = self.residual, on_points(self.residual)
+        return self._called[1](values, x, points)
 
     def loss(self) -> Tensor:
         """The weight times the area-weighted mean square of the rows, shape ().
@@ -221,7 +249,7 @@ class Term:
         _check_device(f"{name} of term {self.name!r}", weight, squares)
         return weight.to(squares.dtype)
 
-    def _check_rows(self, rows: Any, values: Jet, x: Tensor) -> Tensor:
+    def _check_rows(self, rows: Any, values: Jet, x: Tensor, points: Any) -> Tensor:
         """The residual's rows if they are (N, q) and no product of broadcasting."""
         count = x.shape[0]
         name = f"residual of term {self.name!r}"
@@ -233,12 +261,12 @@ class Term:
             fail(name, wanted, rows, fix)
         if rows.ndim != 2 or rows.shape[0] != count or rows.shape[1] == 0:
             fail(name, wanted, rows)
-        if rows.shape[1] == count > 1 and not self._has_columns(rows, values, x):
+        if rows.shape[1] == count > 1 and not self._has_columns(rows, values, points):
             fix = "An (N, 1) and an (N,) tensor were broadcast: give both the shape (N, 1)."
             fail(name, wanted, rows, fix)
         return rows
 
-    def _has_columns(self, rows: Tensor, values: Jet, x: Tensor) -> bool:
+    def _has_columns(self, rows: Tensor, values: Jet, points: Any) -> bool:
         """Whether the residual truly has as many columns as there are points.
 
         Asked once for a residual and a number. On one point more, the first one taken twice, a
@@ -246,10 +274,11 @@ class Term:
         that holds data of the points, (N, q), fails too: there row i of a true one depends on
         point i alone, so that putting the first point in place of the last changes no other row.
         """
-        count = x.shape[0]
+        count = rows.shape[0]
         if self._columns is not None and self._columns == (self.residual, count):
             return True
-        after = self._elsewhere(values, x, [*range(count), 0])
+        x = points if isinstance(points, Tensor) else points.x
+        after = self._elsewhere(values, points, [*range(count), 0])
         if after is not None:
             real = after.shape[1] == count
             if real and count > _SMALL and count not in (values.value.shape[1], x.shape[1]):
@@ -260,7 +289,7 @@ class Term:
                     stacklevel=5,
                 )
         else:
-            swapped = self._elsewhere(values, x, [*range(count - 1), 0])
+            swapped = self._elsewhere(values, points, [*range(count - 1), 0])
             real = (
                 count in (values.value.shape[1], x.shape[1])
                 if swapped is None
@@ -271,14 +300,16 @@ class Term:
             self._columns = (self.residual, count)
         return real
 
-    def _elsewhere(self, values: Jet, x: Tensor, points: list[int]) -> Tensor | None:
+    def _elsewhere(self, values: Jet, points: Any, some: list[int]) -> Tensor | None:
         """The residual's rows at some of the points, or None where it can't be had there."""
-        index = torch.tensor(points, device=x.device)
+        index = torch.tensor(some, device=values.components.device)
         moved = Jet(values.components[:, index], values.order, values.wrt, values.inputs)
+        x = points if isinstance(points, Tensor) else points.x
         try:
             with torch.no_grad():
-                rows = self.residual(moved, x[index])
-        except (RuntimeError, ValueError, IndexError):
+                there = points[index] if self.takes_points else None
+                rows = self._residual_at(moved, x[index], there)
+        except (RuntimeError, ValueError, IndexError, TypeError):
             return None
         return rows if isinstance(rows, Tensor) and rows.ndim == 2 else None
 

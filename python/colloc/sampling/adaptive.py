@@ -175,14 +175,19 @@ class AdaptiveSampler(ABC):
     def _points(self, step: int) -> Points:
         """The points of a step, of all processes."""
 
-    def evaluate(self, x: Tensor) -> tuple[Tensor, bool]:
-        """The measure at x (N, d): (N, 1) numbers, False; or rows (N, q), True."""
+    def evaluate(self, points: Points | Tensor) -> tuple[Tensor, bool]:
+        """The measure at points, or at x (N, d): (N, 1) numbers, False; or rows (N, q), True."""
+        x = points if isinstance(points, Tensor) else points.x
         rank, world_size = process(self._n, self._rank, self._world_size)
         shared = world_size > 1 and self._rank is None  # those of torch.distributed
-        mine = x[rank::world_size] if shared else x
+        mine = points if getattr(self._measure, "takes_points", False) else x
+        if shared:
+            mine = mine[rank::world_size]
         with torch.no_grad():
             # Copies: a measure may write to its x.
-            values = torch.cat([self._one_chunk(part.clone()) for part in mine.split(_CHUNK)])
+            starts = range(0, max(len(mine), 1), _CHUNK)
+            parts = (mine[begin : begin + _CHUNK].clone() for begin in starts)
+            values = torch.cat([self._one_chunk(part) for part in parts])
         of_rows = isinstance(self._measure, HasRows)
         if not shared:
             return values, of_rows
@@ -190,9 +195,9 @@ class AdaptiveSampler(ABC):
             values = torch.linalg.vector_norm(values, dim=1, keepdim=True)
         return _gathered(values, x.shape[0], world_size), False
 
-    def sizes(self, x: Tensor) -> Tensor:
-        """The measure at x (N, d) as numbers, (N,) float64, refused as at a draw."""
-        values, of_rows = self.evaluate(x)
+    def sizes(self, points: Points | Tensor) -> Tensor:
+        """The measure at points, or at x (N, d), as numbers, (N,) float64, refused as at a draw."""
+        values, of_rows = self.evaluate(points)
         values = values.double()
         size = torch.linalg.vector_norm(values, dim=1) if of_rows else values[:, 0]
         bad = ~(size.isfinite() & (size >= 0))
@@ -203,18 +208,19 @@ class AdaptiveSampler(ABC):
             fail("measure", "finite numbers >= 0", got)
         return size
 
-    def _one_chunk(self, x: Tensor) -> Tensor:
+    def _one_chunk(self, points: Any) -> Tensor:
+        count = len(points)
         if isinstance(self._measure, HasRows):
-            name, wanted = "measure.rows(x)", f"a floating tensor of shape ({x.shape[0]}, q)"
-            values = self._measure.rows(x)
+            name, wanted = "measure.rows(x)", f"a floating tensor of shape ({count}, q)"
+            values = self._measure.rows(points)
         else:
-            name, wanted = "measure(x)", f"a floating tensor of shape ({x.shape[0]}, 1)"
-            values = self._measure(x)
+            name, wanted = "measure(x)", f"a floating tensor of shape ({count}, 1)"
+            values = self._measure(points)
         if not isinstance(values, Tensor) or not values.is_floating_point():
             fail_type(name, wanted, describe(values))
         if not isinstance(self._measure, HasRows) and values.ndim == 1:
             values = values.unsqueeze(1)
-        right = values.ndim == 2 and values.shape[0] == x.shape[0] and values.shape[1] > 0
+        right = values.ndim == 2 and values.shape[0] == count and values.shape[1] > 0
         if not right or (values.shape[1] > 1 and not isinstance(self._measure, HasRows)):
             fix = "Take a norm over the columns." if values.ndim == 2 else ""
             fail(name, wanted, values, fix)

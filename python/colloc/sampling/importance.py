@@ -136,7 +136,7 @@ class ImportanceSampler(AdaptiveSampler):
 
     def _refresh(self, epoch: int) -> None:
         pool = self._pool_of(epoch)
-        values, of_rows = self.evaluate(pool.x)
+        values, of_rows = self.evaluate(pool)
         self._probabilities = importance_probabilities(
             values, pool.measure, norm=of_rows, power=self._power, relative_floor=self._floor
         )

@@ -16,7 +16,7 @@ from colloc.ops.sequences import mixed
 from colloc.sampling.adaptive import AdaptiveSampler
 from colloc.sampling.family import Family
 
-_COLUMNS = ("x", "normal", "measure", "distance", "piece")
+_COLUMNS = ("x", "normal", "measure", "distance", "piece", "values")
 
 
 class KeptSampler(AdaptiveSampler):
@@ -88,7 +88,9 @@ class KeptSampler(AdaptiveSampler):
         if columns is None and state["epoch"] is None:
             return
         wanted = f"points with {', '.join(_COLUMNS)} and next_start"
-        if not isinstance(columns, Mapping) or set(columns) != {*_COLUMNS, "next_start"}:
+        whole = {*_COLUMNS, "next_start"}
+        # States that were saved before points had values have none.
+        if not isinstance(columns, Mapping) or {"values", *columns} != whole:
             fail("state['points']", wanted, describe(columns))
         x, measure = columns["x"], columns["measure"]
         if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != dim or len(x) == 0:
@@ -96,7 +98,7 @@ class KeptSampler(AdaptiveSampler):
         if not isinstance(measure, Tensor) or measure.shape != (len(x), 1):
             fail("state['points']['measure']", f"a tensor ({len(x)}, 1)", describe(measure))
         for name in _COLUMNS:
-            column = columns[name]
+            column = columns.get(name)
             if column is not None and not (isinstance(column, Tensor) and len(column) == len(x)):
                 fail(f"state['points'][{name!r}]", f"None or {len(x)} rows", describe(column))
 

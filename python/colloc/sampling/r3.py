@@ -60,7 +60,7 @@ class R3(KeptSampler):
     def _advance(self, points: Points | None, fresh: Points) -> Points:
         if points is None:
             return fresh
-        size = self.sizes(points.x)
+        size = self.sizes(points)
         retained = (size > size.mean()).nonzero()[:, 0]
         if not 0 < len(retained) < self._n:  # of equal residuals none is above their mean
             return fresh

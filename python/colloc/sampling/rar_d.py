@@ -87,7 +87,7 @@ class RARD(KeptSampler):
         added = self._added if self._most is None else min(self._added, self._most - len(points))
         if added <= 0:
             return points
-        values, of_rows = self.evaluate(fresh.x)
+        values, of_rows = self.evaluate(fresh)
         q = importance_probabilities(
             values, fresh.measure, norm=of_rows, power=self._k, relative_floor=self._c
         )

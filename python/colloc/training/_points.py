@@ -14,7 +14,7 @@ from colloc.geometry import Points
 from colloc.pde import Term
 from colloc.sampling.ahead import FEWEST, Block
 
-_TENSORS = ("x", "normal", "measure", "distance", "piece")
+_TENSORS = ("x", "normal", "measure", "distance", "piece", "values")
 #: Steps whose points are made at once, and the bytes that it may take, about, for all terms.
 _STEPS, _MEMORY = 64, 2**26
 
@@ -165,7 +165,8 @@ def _alike(old: Points, new: Points) -> bool:
     if old.x.shape != new.x.shape or old.x.dtype != new.x.dtype or old.x.device != new.x.device:
         return False
     for name in _TENSORS:
-        if (getattr(old, name) is None) != (getattr(new, name) is None):
+        one, other = getattr(old, name), getattr(new, name)
+        if (None if one is None else one.shape) != (None if other is None else other.shape):
             return False
     if old.whole is None or new.whole is None:
         return old.whole is new.whole
