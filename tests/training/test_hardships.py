@@ -110,7 +110,7 @@ def test_a_network_around_the_trained_one_is_saved_once():
     field = cc.boundary.Ansatz(net, [cc.boundary.Dirichlet(SQUARE.boundary, 0.0)])
     term = cc.Term("a", field, SQUARE.sample(20, dtype=F64), cc.pde.poisson(torch.zeros_like))
     trainer = Trainer([term], net, adam(net), steps=1, progress=False)
-    assert cc.training._state.collect(trainer)["modules"] == {}
+    assert cc.training._saved.collect(trainer)["modules"] == {}
 
 
 @pytest.mark.parametrize("kind", [torch.optim.NAdam, torch.optim.Adagrad, torch.optim.Rprop])

@@ -106,8 +106,8 @@ def test_a_folder_with_checkpoints_is_not_overwritten(tmp_path):
 
 def test_another_problem_is_refused(tmp_path):
     stopped(3, tmp_path)
-    with pytest.raises(ValueError, match="optimizer: expected the checkpoint's 1 stages"):
-        make(output=tmp_path, resume=True, optimizer=stages)
+    with pytest.raises(ValueError, match="optimizer: expected the checkpoint's Adam, got LBFGS"):
+        make(output=tmp_path, resume=True, optimizer=lambda net: stages(net)[::-1])
     with pytest.raises(ValueError, match="steps: expected at least the checkpoint's 3"):
         make(output=tmp_path, resume=True, steps=2)
 

@@ -1,9 +1,11 @@
-"""Why a run is over, in one word."""
+"""Whether a run is over, and why, in one word; whether a stage is."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
+
+from colloc.training.stage import end_of
 
 if TYPE_CHECKING:
     from colloc.training.trainer import Trainer
@@ -31,3 +33,14 @@ def over_before(trainer: Trainer) -> str:
         return "steps"
     out_of_time = trainer.seconds is not None and state.seconds >= trainer.seconds
     return "seconds" if out_of_time else ""
+
+
+def stage_over(trainer: Trainer) -> bool:
+    """Whether the stage that a run is in has made its last step, and another one follows."""
+    state = trainer.state
+    if state.stage + 1 == len(trainer.stages):
+        return False
+    until = trainer.stages[state.stage].until
+    # A run that is out of time ends in the stage where it is.
+    early = until < 1.0 and trainer.fraction >= until
+    return early or state.step >= end_of(trainer.stages, state, trainer.total_steps)

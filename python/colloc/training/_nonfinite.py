@@ -6,7 +6,8 @@ import copy
 import warnings
 from typing import TYPE_CHECKING
 
-from colloc.training._state import restore
+from colloc.training._bad_rows import BadRows, bad_rows
+from colloc.training._saved import restore
 from colloc.training.stage import slow_down
 
 if TYPE_CHECKING:
@@ -23,25 +24,54 @@ def stop_or_go_back(trainer: Trainer, step: int) -> None:
     Raises:
         NonFiniteError: the run is not to go back, or not again.
     """
-    what = f"step {step + 1}: not finite: {trainer._steps.problem}"
+    what = f"step {step + 1}: not finite: {trainer._steps.problem}."
     again = trainer.on_nonfinite == "rollback" and trainer.rollbacks < 3
-    if again or trainer._steps.deferred:  # a GPU's parameters are spoiled by now
+    deferred = trainer._steps.deferred
+    found: list[BadRows] = []
+    if again and not deferred:  # going back takes back what the evaluation changes
+        found = bad_rows(trainer)
+    if again or deferred:  # a GPU's parameters are spoiled by now
         saved = _back(trainer)
     at = trainer.state.step
     if again:
         trainer.rollbacks += 1
         slow_down(trainer.stages, 0.5 ** (trainer.rollbacks - saved))
         warnings.warn(
-            f"{what}. Back to step {at}, with {0.5**trainer.rollbacks:g} of the learning rate.",
+            f"{what}{_said(found)} Back to step {at}, with {0.5**trainer.rollbacks:g} of the "
+            "learning rate.",
             stacklevel=3,
         )
         return
     trainer.state.ended = "not finite"
     trainer._save()
+    if at == step:  # a GPU may have gone back further: other parameters
+        found = bad_rows(trainer)
     where = f" A checkpoint of step {at} is kept." if trainer._output.path is not None else ""
-    raise NonFiniteError(
-        f"{what}.{where} Try a smaller learning rate, clip=1.0, or look at that term."
-    )
+    raise NonFiniteError(f"{what}{_said(found)}{where} {_advice(trainer, step, found)}")
+
+
+def _said(found: list[BadRows]) -> str:
+    return "".join(f" {one}" for one in found)
+
+
+def _advice(trainer: Trainer, step: int, found: list[BadRows]) -> str:
+    """What to try: before the first step no learning rate is to blame."""
+    some = [one for one in found if one.some]
+    there = ""
+    if some:
+        there = "write the residual there in another form"
+        if any(one.unscrambled for one in some):
+            there = (
+                "give the sampler, or sample, seed=0 (an unscrambled sequence begins with the "
+                f"corner of the domain), or {there}"
+            )
+    if step == 0:
+        if there:
+            return f"No step was made before: {there}."
+        return "No step was made before: look at that term, its points and the network's values."
+    stage = trainer.stages[trainer.state.stage]
+    clip = "" if stage.needs_closure or stage.clip is not None else " clip=1.0,"
+    return f"Try a smaller learning rate,{clip} or {there or 'look at that term'}."
 
 
 def _back(trainer: Trainer) -> int:

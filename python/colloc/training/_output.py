@@ -143,8 +143,9 @@ class Output:
                 self._board = TensorBoard(folder.path / "tensorboard", self._board_from)
                 self._board_from = None
             self._board.log(
-                row["step"], loss=row["losses"], weight=row["weights"], error=row["errors"], run=run
-            )
+                row["step"], loss=row["losses"], weight=row["weights"], error=row["errors"],
+                parameter=row["parameters"], run=run,
+            )  # fmt: skip
             self._board.flush()
         except OSError:
             self._close_board()  # its thread is dead; the next line begins a file

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from colloc._checks import check_choice, describe, fail, fail_type
@@ -16,7 +17,12 @@ from colloc.training.run_folder import read_metrics
 #: Okabe and Ito's colours, told apart by colour-blind readers too; then again, dashed.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#666666")
 _DASHES = ("-", "--", ":", "-.")
-_GROUPS = {"losses": "loss", "weights": "weight", "errors": "error"}
+_GROUPS = {
+    "losses": "loss",
+    "weights": "weight",
+    "errors": "error",
+    "parameters": "unknown parameter",
+}
 _AXES = {"step": "step", "seconds": "seconds of training"}
 #: More panels than these are no picture any more, nor are more names in a legend.
 _MOST, _MOST_NAMES = 12, 20
@@ -37,6 +43,7 @@ class Run(NamedTuple):
     losses: dict[str, list[float]]
     weights: dict[str, list[float]]
     errors: dict[str, list[float]]
+    parameters: Mapping[str, list[float]] = MappingProxyType({})
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
@@ -78,6 +85,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         group("losses"),
         group("weights"),
         group("errors"),
+        group("parameters"),
     )
 
 
@@ -85,7 +93,8 @@ def plot_run(
     path: str | os.PathLike[str], run: Run, *, by: str = "step", title: str | None = None
 ) -> None:
     """Total and single losses, weights, errors and the learning rate of one run, a panel each,
-    on logarithmic scales; values <= 0 make the scale linear around 0. Atomically.
+    on logarithmic scales; values <= 0 make the scale linear around 0. Unknown parameters have a
+    panel on a linear scale. Atomically.
 
     Args:
         path: the picture (.png, .pdf, .svg).
@@ -122,7 +131,8 @@ def plot_run(
                 shown_name = f"and {len(curves) - k} more"
             _curve(panel, x, y, shown_name, style)
         named = f"{label}: {_label(alone)}" if alone not in ("", label) else label
-        _finish(panel, by, named, list(curves.values()), legend=len(curves) > 1)
+        linear = label == _GROUPS["parameters"]
+        _finish(panel, by, named, list(curves.values()), legend=len(curves) > 1, linear=linear)
     last = f"{run.name}: step {run.step[-1]:.0f}, {_seconds(run.seconds[-1])}"
     _save(figure, path, _title(last if title is None else title))
 
@@ -134,9 +144,9 @@ def compare_runs(
     by: str = "step",
     title: str | None = None,
 ) -> None:
-    """Several runs in one picture: panels for the total loss, each error, each single loss,
-    weights that move or differ, and the learning rate; one colour and one entry in the legend for
-    each run. Atomically.
+    """Several runs in one picture: panels for the total loss, each error, each unknown parameter,
+    each single loss, weights that move or differ, and the learning rate; one colour and one entry
+    in the legend for each run. Atomically.
 
     Args, raises: as for :func:`plot_run`. Totals of runs whose weights differ do not compare;
     errors do.
@@ -145,12 +155,16 @@ def compare_runs(
         fail_type("runs", "a list of runs", describe(runs))
     names = labels_of(runs)
     panels: list[tuple[str, list[list[float]]]] = [("total loss", [run.loss for run in runs])]
-    for group, label in (("errors", "error"), ("losses", "loss"), ("weights", "weight")):
+    linear = set()
+    for group in ("errors", "parameters", "losses", "weights"):
+        label = _GROUPS[group]
         for name in dict.fromkeys(key for run in runs for key in getattr(run, group)):
             one = label if name == label else f"{label}: {name}"
             values = [getattr(run, group).get(name, []) for run in runs]
             if group != "weights" or len({v for y in values for v in y}) > 1:  # they move
                 panels.append((one, values))
+                if group == "parameters":
+                    linear.add(one)
     panels.append(("learning rate", [run.learning_rate for run in runs]))
     panels = [one for one in panels if any(math.isfinite(v) for y in one[1] for v in y)]
     if not panels:
@@ -160,7 +174,7 @@ def compare_runs(
         for k, (run, y) in enumerate(zip(runs, curves, strict=True)):
             if y:
                 _curve(panel, _abscissa(run, by), y, "", _style(k))
-        _finish(panel, by, _label(label), curves, legend=False)
+        _finish(panel, by, _label(label), curves, legend=False, linear=label in linear)
     from matplotlib.lines import Line2D
 
     keys = [Line2D([], [], **_style(k)) for k in range(len(runs))]
@@ -275,14 +289,22 @@ def _drawable(y: Sequence[float]) -> list[float]:
 
 
 def _finish(
-    panel: Any, by: str, label: str, curves: Sequence[Sequence[float]], *, legend: bool
+    panel: Any,
+    by: str,
+    label: str,
+    curves: Sequence[Sequence[float]],
+    *,
+    legend: bool,
+    linear: bool = False,
 ) -> None:
     found = [v for y in curves for v in y if math.isfinite(v)]
     values = [v for v in _drawable(found) if math.isfinite(v)]
     if found != values:
         label = f"{label} (cut at {_LARGEST:g})" if max(map(abs, found)) > _LARGEST else label
     positive = [v for v in values if v > 0]
-    if positive and len(positive) == len(values):
+    if linear:
+        pass
+    elif positive and len(positive) == len(values):
         panel.set_yscale("log")
     elif positive:
         # Logarithmic on both sides of what is no larger than rounding of the largest.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from colloc._checks import check_int, fail
+from colloc._checks import check_int, describe, fail, fail_type
 from colloc.training.atomic import atomic_path
 from colloc.training.export import Exported, load_exported
 from colloc.training.vtk import write_points
@@ -25,6 +25,7 @@ def evaluate_file(
     output: str | os.PathLike[str],
     *,
     chunk: int = 65536,
+    names: Sequence[str] | None = None,
 ) -> tuple[int, int]:
     """Evaluate an exported field at the points of a file and write its values, atomically.
 
@@ -35,6 +36,7 @@ def evaluate_file(
         output: .csv, a column for each coordinate and each value; .npy, the values (N, m); or
             .vtu, points with data, up to three coordinates.
         chunk: points at a time.
+        names: what the values are called in .csv and .vtu, one for each; None: u, or u0, u1, ...
 
     Returns:
         The numbers of points and of values that are not finite (a warning names them).
@@ -42,22 +44,27 @@ def evaluate_file(
     Raises:
         FileNotFoundError, OSError: a file that is missing, a folder that is not writable.
         ValueError: another kind of file, columns of another number, points that are no finite
-            numbers.
+            numbers, names that are too many, too few, alike or none.
+        TypeError: names are no strings.
         ImportError: onnxruntime or meshio is not installed.
     """
     output = Path(output)
     if output.suffix not in _RESULTS:
         fail("output", f"a file that ends in {', '.join(_RESULTS)}", str(output))
     chunk = check_int("chunk", chunk, minimum=1)
+    if names is not None:
+        names = _checked_names(names, output)
     if not output.parent.is_dir():
         raise FileNotFoundError(
             f"output: expected a file in an existing folder, got {output}. Make "
             f"{output.parent} first."
         )
+    _check_file(Path(points))  # before a field is loaded, which takes long
     field = load_exported(file)
-    x, names = read_points(points, field.inputs)
+    x, coordinates = read_points(points, field.inputs)
+    some = _values(field, x[:1], 1)
+    columns = _columns(names, some.shape[1], coordinates)
     values = _values(field, x, chunk)
-    columns = ["u"] if values.shape[1] == 1 else [f"u{k}" for k in range(values.shape[1])]
     bad = int((~np.isfinite(values)).any(axis=1).sum())
     if bad:
         warnings.warn(f"{bad} of {len(x)} points have values that are not finite", stacklevel=2)
@@ -69,10 +76,38 @@ def evaluate_file(
         if output.suffix == ".npy":
             np.save(aside, values)
         else:
-            header = ",".join([*names, *columns])
+            header = ",".join([*coordinates, *columns])
             rows = np.concatenate((x, values), axis=1)
             np.savetxt(aside, rows, fmt="%.17g", delimiter=",", header=header, comments="")
     return len(x), bad
+
+
+def _checked_names(names: Any, output: Path) -> list[str]:
+    """Names of values, if the file can have them."""
+    wanted = "a list of different names, without commas and blanks around them"
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        fail_type("names", wanted, describe(names))
+    found = list(names)
+    if not all(isinstance(name, str) for name in found):
+        fail_type("names", wanted, describe(found))
+    clean = all(name and name == name.strip() and not set(name) & set(',"\n') for name in found)
+    if not clean or len(set(found)) < len(found):
+        fail("names", wanted, describe(found), "For example u,v,p.")
+    if output.suffix == ".npy":
+        fail("names", "None for a .npy file, which has no names", describe(found))
+    return found
+
+
+def _columns(names: list[str] | None, count: int, coordinates: list[str]) -> list[str]:
+    """What the values are called."""
+    if names is None:
+        return ["u"] if count == 1 else [f"u{k}" for k in range(count)]
+    if len(names) != count:
+        fail("names", f"{count}, one for each value of the field", f"{len(names)}: {names}")
+    both = sorted(set(names) & set(coordinates))
+    if both:
+        fail("names", f"others than the coordinates' {coordinates}", f"{both}")
+    return names
 
 
 def _values(field: Exported, x: Any, chunk: int) -> Any:
@@ -92,9 +127,7 @@ def read_points(path: str | os.PathLike[str], inputs: int) -> tuple[Any, list[st
         ValueError: no points, other columns, something else than finite numbers.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"points: expected a .csv or .npy file, got {path}, which does "
-                                "not exist.")  # fmt: skip
+    _check_file(path)
     names = [f"x{k}" for k in range(inputs)]
     if path.suffix == ".npy":
         try:
@@ -104,11 +137,9 @@ def read_points(path: str | os.PathLike[str], inputs: int) -> tuple[Any, list[st
         if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
             fail("points", "an array of real numbers", f"{path} of {found.dtype}")
         first = 1
-    elif path.suffix in (".csv", ".txt"):
+    else:
         found, listed, first = _read_text(path)
         names = listed if len(listed) == inputs else names
-    else:
-        fail("points", "a .csv or .npy file", str(path))
     if found.ndim != 2 or found.shape[1] != inputs:
         wanted = f"points (N, {inputs}), a column for each input of the field"
         fail("points", wanted, f"{path} of shape {found.shape}")
@@ -124,6 +155,15 @@ def read_points(path: str | os.PathLike[str], inputs: int) -> tuple[Any, list[st
             got += f", first in point {row + 1}"
         fail("points", "finite coordinates", got)
     return found, names
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a file of points that is not there, or of another kind."""
+    if not path.is_file():
+        raise FileNotFoundError(f"points: expected a .csv or .npy file, got {path}, which does "
+                                "not exist.")  # fmt: skip
+    if path.suffix not in (".npy", ".csv", ".txt"):
+        fail("points", "a .csv or .npy file", str(path))
 
 
 def _read_text(path: Path) -> tuple[Any, list[str], int]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from colloc._checks import check_choice, fail
+from colloc._checks import check_choice, coordinates_fix, describe, fail, fail_type
 from colloc.training._extras import require
 from colloc.training._module_source import MARK, module_source
 from colloc.training.atomic import atomic_path
@@ -71,6 +71,9 @@ def export(
     check_choice("format", format, tuple(FORMATS.values()))
     if format == "torch" and path.is_file() and MARK not in path.read_text("utf-8", "replace"):
         fail("path", "a new file, or one that was exported", f"{path}, other source code")
+    fix = coordinates_fix(example)
+    if fix:
+        fail_type("example", "points (N, d), or the number d of inputs", describe(example), fix)
     onnx: Any = require("onnx", "an ONNX file", "export") if format == "onnx" else None
     field, x = checked(field, example)
     graph = plain(field, x)

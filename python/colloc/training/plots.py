@@ -72,9 +72,11 @@ def plot_history(
     *,
     errors: Mapping[str, Sequence[float]] | None = None,
     weights: Mapping[str, Sequence[float]] | None = None,
+    parameters: Mapping[str, Sequence[float]] | None = None,
     title: str = "",
 ) -> None:
-    """Losses, errors and weights over the steps on logarithmic scales, a panel for each.
+    """Losses, errors and weights over the steps on logarithmic scales, a panel for each; unknown
+    parameters on a linear one.
 
     Args:
         path: the picture to write, atomically.
@@ -82,13 +84,15 @@ def plot_history(
         curves: losses by name.
         errors: curves of a second panel, e.g. the relative L2 error.
         weights: curves of a further panel, e.g. the losses' weights by a balancer.
+        parameters: curves of a last panel, unknown coefficients.
         title: a line above the panels.
 
     Raises:
         ValueError: a curve whose length is not that of steps.
         ImportError: matplotlib is not installed.
     """
-    further = (("error", errors), ("weight", weights))
+    unknown = "unknown parameter"
+    further = (("error", errors), ("weight", weights), (unknown, parameters))
     panels_of = [("loss", curves), *((label, group) for label, group in further if group)]
     for _, group in panels_of:
         for name, values in group.items():
@@ -101,7 +105,8 @@ def plot_history(
             lone = sum(map(math.isfinite, values)) == 1
             panel.plot(steps, values, "o" if lone else "", label=name, linewidth=1.3)
         panel.set(xlabel="step", ylabel=label)
-        if any(value > 0 for values in group.values() for value in values):
+        positive = any(value > 0 for values in group.values() for value in values)
+        if positive and label != unknown:
             panel.set_yscale("log")
         panel.grid(True, which="major", alpha=0.4)
         panel.legend()

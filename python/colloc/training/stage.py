@@ -34,6 +34,8 @@ class Stage:
         resample: whether every step has new points; None: where no closure is needed.
         until: share of the run, by steps or by seconds, at which the stage ends even before its
             steps are made; the last stage goes on to the end.
+        log_every, evaluate_every: as of the trainer, within this stage; None: as there. A step of
+            L-BFGS is many iterations: log_every=1 has a line of metrics for each.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range; a schedule of
@@ -46,6 +48,8 @@ class Stage:
     clip: float | None = None
     resample: bool | None = None
     until: float = 1.0
+    log_every: int | None = None
+    evaluate_every: int | None = None
     _asked: tuple[Optimizer, bool] | None = field(
         default=None, init=False, repr=False, compare=False
     )
@@ -72,6 +76,9 @@ class Stage:
                 fail("clip", f"None with {name}", str(self.clip), "Its line search needs the "
                      "gradients as they are.")  # fmt: skip
         self.until = check_float("until", self.until, positive=True)
+        for name in ("log_every", "evaluate_every"):
+            if getattr(self, name) is not None:
+                setattr(self, name, check_int(name, getattr(self, name), minimum=1))
         if self.resample is None:
             self.resample = not self.needs_closure
 
@@ -96,10 +103,21 @@ class Stage:
             self.schedule.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimiser's state and the schedule's."""
+        """The optimiser's state and the schedule's, and the steps."""
         schedule = None if self.schedule is None else self.schedule.state_dict()
-        optimizer = self.optimizer.state_dict()
-        return {"optimizer": optimizer, "schedule": schedule, "kinds": self._kinds}
+        found = {"optimizer": self.optimizer.state_dict(), "schedule": schedule}
+        return found | {"kinds": self._kinds, "steps": self.steps}
+
+    def check_state_dict(self, state: dict[str, Any]) -> None:
+        """Whether a state is of this kind of optimiser and schedule.
+
+        Raises:
+            ValueError: it is of another one.
+        """
+        kinds = state.get("kinds", self._kinds)
+        for name, mine, saved in zip(("optimizer", "schedule"), self._kinds, kinds, strict=True):
+            if None not in (mine, saved) and mine != saved:
+                fail(name, f"the checkpoint's {saved}", str(mine))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken; a schedule that was not there begins.
@@ -107,10 +125,7 @@ class Stage:
         Raises:
             ValueError: it is of another kind of optimiser or schedule.
         """
-        kinds = state.get("kinds", self._kinds)
-        for name, mine, saved in zip(("optimizer", "schedule"), self._kinds, kinds, strict=True):
-            if None not in (mine, saved) and mine != saved:
-                fail(name, f"the checkpoint's {saved}", str(mine))
+        self.check_state_dict(state)
         self.optimizer.load_state_dict(state["optimizer"])
         # torch gives numbers of its own (NAdam's product) the parameter's dtype: not the same bits.
         parameters = self.parameters()

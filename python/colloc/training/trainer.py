@@ -18,20 +18,15 @@ from colloc._checks import check_choice, check_float, check_int, describe, fail,
 from colloc.balancing import Sum
 from colloc.pde import Term
 from colloc.training import _trainer_checks as checks
-from colloc.training._ends import over_before, over_now
+from colloc.training._ends import over_before, over_now, stage_over
+from colloc.training._looks import intervals, log, look_for_errors
 from colloc.training._losses import Losses, fit_rates
 from colloc.training._nonfinite import stop_or_go_back
 from colloc.training._output import Output
+from colloc.training._parameters import check_parameters
 from colloc.training._points import NewPoints, own_points
-from colloc.training._state import (
-    State,
-    check_saved,
-    collect,
-    memory,
-    random_state,
-    restore,
-    set_random_state,
-)
+from colloc.training._saved import check_saved, collect, restore
+from colloc.training._state import State
 from colloc.training._steps import Steps
 from colloc.training.interrupt import Interrupt
 from colloc.training.precision import Precision
@@ -73,6 +68,9 @@ class Trainer:
             optimiser.
         point_rules: for the names of terms a rule of points (:class:`colloc.balancing.Causal`,
             ``SelfAdaptive``), called in place of ``term.loss()``.
+        parameters: unknown coefficients, by name, of those that an optimiser changes: saved and
+            restored by name, and in the metrics where they have one element. Those without a name
+            are resumed in the optimisers' order.
         steps, schedule, clip: as of :class:`Stage`, where ``optimizer`` is no list of them.
         precision: "float64", "float32", "bfloat16" or "float16", see :class:`Precision`; None:
             as the network is.
@@ -81,14 +79,16 @@ class Trainer:
         evaluate: called without gradients every ``evaluate_every`` steps; a number or a dict of
             them (errors). In all processes, with the same parameters.
         evaluate_every, log_every, save_every: steps between evaluations, lines of
-            ``metrics.jsonl`` and checkpoints; evaluate_every None is log_every.
+            ``metrics.jsonl`` and checkpoints; evaluate_every None is log_every. The first step
+            and the last one of each stage have a line, too.
         target: the run ends when the (first) error is at most this.
         seconds: the run ends after so much training, earlier runs that it resumes counted in.
         output: folder of checkpoints and metrics, of one run at a time; None: nothing is written.
         keep: checkpoints that stay.
         resume: whether to go on from the newest whole checkpoint in ``output``, if there is one:
-            the run is then bit for bit the one that was never stopped. Without it a folder that
-            holds checkpoints or metrics is refused.
+            the run is then bit for bit the one that was never stopped. It may have more stages
+            behind those of the checkpoint, and more steps in the one that it is in. Without it a
+            folder that holds checkpoints or metrics is refused.
         tensorboard: whether lines of metrics go to ``output/tensorboard``, too.
         config: anything of numbers and strings that is to stand in the checkpoints.
         on_nonfinite: "stop" raises :class:`NonFiniteError`; "rollback" goes back to the last
@@ -110,6 +110,7 @@ class Trainer:
         balancer: nn.Module | None = None,
         *,
         point_rules: Mapping[str, nn.Module] | None = None,
+        parameters: Mapping[str, nn.Parameter] | None = None,
         steps: int | None = None,
         schedule: Any = None,
         clip: float | None = None,
@@ -134,6 +135,7 @@ class Trainer:
         self.terms = checks.check_terms(problem)
         self.net = checks.check_net(net)
         self.stages = stages_of(optimizer, steps, schedule, clip)
+        self.parameters = check_parameters(parameters, self.stages)
         self.samplers = checks.check_samplers(sampler, self.terms)
         names = [term.name for term in self.terms]
         self.balancer = Sum(dict.fromkeys(names, 1.0)) if balancer is None else balancer
@@ -165,6 +167,7 @@ class Trainer:
         self.save_every = check_int("save_every", save_every, minimum=1)
         every = self.log_every if evaluate_every is None else evaluate_every
         self.evaluate_every = check_int("evaluate_every", every, minimum=1)
+        self._evaluates_apart = evaluate_every is not None
         self.target = None if target is None else check_float("target", target, nonnegative=True)
         if target is not None and evaluate is None:
             fail("target", "None without evaluate", str(target))
@@ -173,13 +176,13 @@ class Trainer:
         self.config, self.show = config, bool(progress)
         self.total_steps = sum(stage.steps for stage in self.stages)
         self.state = State(self.balancer)
-        parameters = checks.unique(p for stage in self.stages for p in stage.parameters())
-        self._steps = Steps(self._losses, self.processes, parameters, self.device)
+        trained = checks.unique(p for stage in self.stages for p in stage.parameters())
+        self._steps = Steps(self._losses, self.processes, trained, self.device)
         self.interrupted = self._out_of_time = self._asked = self._stopped = False
         self.rollbacks, self._saved, self._own_seconds = 0, -1, 0.0
         self._points_of: tuple[int, int] | None = None
         self._new_points = NewPoints(self.terms, self.fixed)
-        mine = [*net.parameters(), *net.buffers(), *self.balancer.parameters(), *parameters]
+        mine = [*net.parameters(), *net.buffers(), *self.balancer.parameters(), *trained]
         self.processes.same_start(checks.unique(mine))
         self._output = Output(output, keep, bool(tensorboard), self.processes)
         found = self._output.open(bool(resume))
@@ -259,13 +262,8 @@ class Trainer:
     @property
     def stage(self) -> Stage:
         """The one that makes the next step."""
-        state, last = self.state, len(self.stages) - 1
-        while state.stage < last:
-            now = self.stages[state.stage]
-            # A run that is out of time ends in the stage where it is.
-            early = now.until < 1.0 and self.fraction >= now.until
-            if state.step < end_of(self.stages, state, self.total_steps) and not early:
-                break
+        state = self.state
+        while stage_over(self):
             state.stage, state.stage_start = state.stage + 1, state.step
         return self.stages[state.stage]
 
@@ -319,57 +317,24 @@ class Trainer:
         state, step = self.state, self.state.step
         why = over_now(self)
         over = why != ""
-        logs = step % self.log_every == 0 or step == 1 or over
+        log_every, evaluate_every = intervals(self)
+        logs = step % log_every == 0 or step == 1 or over or stage_over(self)
         if logs or step % self.save_every == 0:
             bad = self._steps.first_bad()
             if bad is not None:
                 stop_or_go_back(self, bad)
                 return False
-        if self.evaluate is not None and (step % self.evaluate_every == 0 or over):
-            state.errors = self._errors(self.evaluate, step % self.evaluate_every != 0)
+        if self.evaluate is not None and (step % evaluate_every == 0 or over):
+            look_for_errors(self, step % evaluate_every != 0)
             first = next(iter(state.errors.values()))
             if self.target is not None and first <= self.target:
                 why, over, logs = "target", True, True
         state.ended = why
         if logs:
-            self._log(bar)
+            log(self, bar)
         if step % self.save_every == 0 and not over:
             self._save()
         return over
-
-    @torch.no_grad()
-    def _errors(self, evaluate: Callable[[], Any], extra: bool) -> dict[str, float]:
-        """What ``evaluate`` finds; one that is extra, as the run stops, leaves random numbers."""
-        kept = random_state() if extra else None
-        try:
-            errors = checks.check_errors(evaluate())
-        except Exception:
-            if self.processes.count == 1 and self._steps.first_bad() is None:
-                self._save()  # the step is whole
-            raise
-        if kept is not None:
-            set_random_state(kept)
-        return errors
-
-    def _log(self, bar: Progress | None) -> None:
-        """A line of metrics, with the means of all processes."""
-        state = self.state
-        stacked = torch.stack([*state.losses.values(), state.total]).to(torch.float64)
-        *losses, total = self.processes.average(stacked).tolist()
-        row: dict[str, Any] = {
-            "step": state.step,
-            "seconds": round(state.seconds, 4),
-            "learning_rate": float(state.learning_rate),
-            "loss": total,
-            "losses": dict(zip(state.losses, losses, strict=True)),
-            "weights": state.weights,
-            "errors": state.errors,
-            "memory": memory(self.device),
-        }
-        self._output.log(row)
-        if bar is not None:
-            shown = dict(list(state.errors.items())[:2])
-            bar.update(self.fraction, state.step, loss=total, **shown)
 
     def fit_rates(self) -> None:
         """Learning rates as the steps need them, also after a state was loaded."""
