@@ -16,8 +16,8 @@ using Stored = std::conditional_t<sizeof(S) == 2, uint16_t, S>;
 
 template <JetWork Work, typename T, typename S = T>
 void jet(int kind, int order, int n, int64_t points, int64_t width, Array<Stored<S>> y,
-         Array<T> value, Array<Stored<S>> columns, Array<T> bias, Array<T> beta, Array<Stored<S>> g, Array<Stored<S>> out,
-         Array<Stored<S>> h, Array<T> by_beta) {
+         Array<T> value, Array<Stored<S>> columns, Array<T> bias, Array<T> beta, Array<Stored<S>> g,
+         Array<Stored<S>> out, Array<Stored<S>> h, Array<T> by_beta) {
   const JetArrays<T, S> arrays{static_cast<math::Kind>(kind),
                                points,
                                width,

@@ -124,11 +124,17 @@ def concrete(value: Tensor) -> bool:
     )
 
 
+def coordinates_fix(value: Any) -> str:
+    """What to do with a sample, given in place of its points; "" for anything else."""
+    sample = isinstance(getattr(value, "x", None), Tensor)
+    return "Give the coordinates alone: points.x." if sample else ""
+
+
 def check_points(name: str, x: Any, dim: int | None = None) -> Tensor:
     """A floating tensor of shape (N, d), with d = ``dim`` where given."""
     wanted = f"a floating tensor of shape (N, {'d' if dim is None else dim})"
     if not isinstance(x, Tensor):
-        fail_type(name, wanted, describe(x))
+        fail_type(name, wanted, describe(x), coordinates_fix(x))
     if not x.is_floating_point():
         fail_type(name, wanted, x)
     if x.ndim != 2 or (dim is not None and x.shape[1] != dim):

@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
     evaluate.add_argument("file", help="an exported field (.pt2, .onnx)")
     evaluate.add_argument("--points", required=True, help=".csv or .npy, a row for each point")
     evaluate.add_argument("--output", required=True, help=".csv, .npy or .vtu")
+    evaluate.add_argument("--names", help="of the values, u,v,p; default: u, or u0,u1,...")
     evaluate.add_argument("--chunk", type=int, default=65536, help="points at a time")
 
 
@@ -70,7 +71,8 @@ def _compare(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from colloc.training.evaluate import evaluate_file
 
+    names = None if arguments.names is None else arguments.names.split(",")
     count, _ = evaluate_file(
-        arguments.file, arguments.points, arguments.output, chunk=arguments.chunk
+        arguments.file, arguments.points, arguments.output, chunk=arguments.chunk, names=names
     )
     print(f"{arguments.output}: values at {count} points")

@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import argparse
 import platform
+import re
 import sys
 
 from colloc import _commands
+
+#: The extras that users have something of.
+_EXTRAS = ("examples", "export", "mesh", "tensorboard")
 
 
 def _info() -> int:
@@ -47,7 +51,31 @@ def _info() -> int:
             )
     else:
         print("GPU      none that torch can use" + _gpu_advice(torch.version.cuda))
+    print(f"extras   {_extras_state()}")
     return 0
+
+
+def _extras_state() -> str:
+    """Which packages of the extras are not installed, and how to get them."""
+    from importlib import metadata
+
+    try:
+        listed = metadata.requires("colloc") or []
+    except metadata.PackageNotFoundError:
+        return "not known: colloc is not installed as a package"
+    missing: dict[str, list[str]] = {}
+    for requirement in listed:
+        found = re.match(r"([\w.-]+).*extra *== *['\"]([\w-]+)['\"]", requirement)
+        if found is None or found[2] not in _EXTRAS:
+            continue
+        try:
+            metadata.version(found[1])
+        except metadata.PackageNotFoundError:
+            missing.setdefault(found[2], []).append(found[1])
+    if not missing:
+        return f"all installed: {', '.join(_EXTRAS)}"
+    each = [f"{', '.join(names)} (pip install 'colloc[{e}]')" for e, names in missing.items()]
+    return f"not installed: {'; '.join(each)}"
 
 
 def _gpu_advice(cuda: str | None) -> str:

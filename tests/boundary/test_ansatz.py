@@ -8,6 +8,7 @@ import gc
 import pickle
 
 import colloc as cc
+import numpy
 import pytest
 import torch
 from boundary.domains import domain, network, on_boundary
@@ -425,6 +426,10 @@ ALL = SQUARE.boundary
         (lambda: Dirichlet([], 0.0), ValueError, "part: expected a boundary"),
         (lambda: Dirichlet("left", 0.0), TypeError, "part: expected a boundary"),
         (lambda: Dirichlet(ALL, "1"), TypeError, "g: expected a number"),
+        (lambda: Dirichlet(ALL, [0.0, 1]), TypeError, "or (k,), or a function from points"),
+        (lambda: Dirichlet(ALL, [0.0, 1]), TypeError, "Give torch.tensor([0.0, 1.0]), one value"),
+        (lambda: Neumann(ALL, numpy.zeros(2)), TypeError, "Give torch.from_numpy(h)"),
+        (lambda: Dirichlet(ALL, True), TypeError, "g: expected a number"),
         (lambda: Dirichlet(ALL, float("nan")), ValueError, "g: expected a finite number"),
         (lambda: Dirichlet(ALL, None), TypeError, "g: expected"),
         (lambda: Dirichlet(ALL, torch.zeros(4, 1)), ValueError, "give a function of the points"),

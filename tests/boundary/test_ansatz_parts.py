@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
+
 import colloc as cc
 import pytest
 import torch
-from colloc.boundary import Ansatz, Dirichlet, Line, Neumann, Robin
+from colloc.boundary import Ansatz, Dirichlet, Line, Neumann, Robin, Segment
 from colloc.geometry import Disk, Interval, Rectangle, TimeDomain
 from colloc.jets.autograd import autograd_components
 
@@ -38,7 +41,60 @@ def test_conditions_of_any_component_count():
 def test_lines_and_pieces_cover_what_lies_on_them():
     conditions = [Dirichlet([Line((0, 1), (0, 0)), WALLS["top"]], 0.0)]
     assert Ansatz(network(), conditions).uncovered == ("bottom", "right")
-    assert Ansatz(network(), [Dirichlet(Line((0, 1), (0, 0)), 0.0)]).uncovered == ()
+
+
+def test_without_a_boundary_it_is_not_known():
+    for part in (Line((0, 1), (0, 0)), WALLS["left"].line, [Segment((0, 1), (0, 0))]):
+        field = Ansatz(network(), [Dirichlet(part, 0.0)])
+        assert field.uncovered is None
+        assert "uncovered" not in repr(field)
+    lines = [Dirichlet(WALLS["left"].line), Dirichlet(WALLS["top"])]
+    assert Ansatz(network(), lines).uncovered == ("bottom", "right")
+
+
+# ---- lines and the side that the domain is on ---------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_a_line_the_wrong_way_round_is_said_once(dtype):
+    x = Rectangle((0, 0), (2, 1)).sample(64, dtype=dtype).x
+    field = Ansatz(network(dtype=dtype), [Dirichlet(Line((0, 0), (0, 1)), 0.0)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        field(WALLS["left"].sample(8, dtype=dtype).x)  # on the line: nothing can be said
+    fix = r"on the right of Line.*Turn it around: Line\(\(0\.0, 1\.0\), \(0\.0, 0\.0\)\)"
+    with pytest.warns(UserWarning, match=fix):
+        field(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        field(x)
+        copy.deepcopy(field)(x)
+        right = Ansatz(network(dtype=dtype), [Dirichlet(WALLS["left", "top"], 0.0)])
+        right(x)
+        lines = [Dirichlet(WALLS["left"].line), Neumann(WALLS["top"].line)]
+        cc.jet(Ansatz(network(dtype=dtype), lines), x, 1)
+        across = Ansatz(network(dtype=dtype), [Dirichlet(Line((1, 0), (1, 1)), 0.0)])
+        across(x)  # points on both sides
+
+
+def test_lines_are_looked_at_among_all_inputs():
+    line = Line((0, 0), (0, 1))
+    field = Ansatz(network(3), [Dirichlet(line, 0.0)], space=(1, 2))
+    x = torch.rand(9, 3, dtype=F64)
+    with pytest.warns(UserWarning, match="Turn it around"):
+        field(x)
+    left = Ansatz(network(3), [Dirichlet(line, 0.0)], space=(1, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        left(x * x.new_tensor((1, -1, 1)))
+
+
+def test_only_lines_off_the_points_are_looked_at_again():
+    field = Ansatz(network(), [Dirichlet(WALLS["left"].line)])
+    x = WALLS["left"].sample(4, dtype=F64).x
+    for _ in range(20):
+        field(x)
+    assert field._facing.is_done
 
 
 def test_the_initial_time_is_a_part():

@@ -100,7 +100,7 @@ def test_without_matplotlib(monkeypatch):
     ("call", "error", "message"),
     [
         (lambda: plot(RING), TypeError, "Give its .boundary"),
-        (lambda: plot(Box((0, 0, 0), (1, 1, 1)).boundary), TypeError, "part: expected"),
+        (lambda: plot(Box((0, 0, 0), (1, 1, 1)).boundary), TypeError, "plot: expected"),
         (lambda: plot([]), ValueError, "part"),
         (lambda: plot(RING.boundary, m=0), ValueError, "m: expected"),
         (lambda: plot(RING.boundary, resolution=3), ValueError, "resolution"),
@@ -120,7 +120,16 @@ def test_plot_of_a_boundary(tmp_path):
     assert [a.get_title() for a in walls.plot(resolution=32).axes] == [
         a.get_title() for a in cc.boundary.plot(walls, resolution=32).axes
     ]
-    with pytest.raises(TypeError, match=r"part: expected a boundary, a named part"):
+    with pytest.raises(TypeError, match=r"plot: expected a boundary of the plane"):
         cc.geometry.Box((0, 0, 0), (1, 1, 1)).boundary.plot()
     box = cc.geometry.Box((0, 0, 0), (1, 1, 1)).boundary
     assert getattr(box[box.names[0]], "pieces", None) is None
+
+
+@pytest.mark.parametrize("shape", [Box((0, 0, 0), (1, 1, 1)), cc.geometry.Interval(0, 1)])
+def test_boundaries_of_other_dimensions_are_told_apart(shape):
+    for part in (shape.boundary, shape.boundary.part(0)):
+        with pytest.raises(TypeError, match=r"plot: expected .* of the plane.*sampling\.plot"):
+            part.plot()
+        with pytest.raises(TypeError, match=r"pieces: expected .* of the plane.*solid_distance"):
+            cc.boundary.distance(part, torch.rand(3, 2))

@@ -198,7 +198,7 @@ def jet(dim, order, wrt=None):
         (lambda: cc.pde.heat(torch.tensor(-1.0, requires_grad=True)), "diffusivity: expected a"),
         (lambda: cc.pde.heat(1.0, time=0.5), "time: expected an integer"),
         (lambda: cc.pde.burgers(-1.0), "viscosity: expected a number >= 0"),
-        (lambda: cc.pde.burgers(torch.ones(1)), "viscosity: expected a number or a floating"),
+        (lambda: cc.pde.burgers(torch.ones(2)), "viscosity: expected a number or a floating"),
         (lambda: cc.pde.advection_diffusion(1.0, 1.0), "velocity: expected a tuple of numbers"),
         (lambda: cc.pde.advection_diffusion((), 1.0), "velocity: expected at least one component"),
         (lambda: cc.pde.advection_diffusion((1.0, "a"), 1.0), r"velocity\[1\]: expected a number"),
@@ -249,3 +249,11 @@ def test_points_of_another_jet(equation):
     for wrong in (x[:3], x[:, :1], None):
         with pytest.raises((ValueError, TypeError), match="x: expected the jet's points"):
             equation(u, wrong)
+
+
+def test_orders_in_messages():
+    net, x = network(2), points(2)
+    with pytest.raises(ValueError, match=r"order: expected one of 0, 1, .*, got '2' \(str\)"):
+        cc.jet(net, x, "2")
+    with pytest.raises(ValueError, match=r"order=2\), in a term for Term\(\.\.\., order=2\)"):
+        cc.Term("inside", net, x, lambda u, x: u.hess[:, :, 0, 0]).loss()

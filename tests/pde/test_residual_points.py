@@ -48,7 +48,8 @@ class Callable:
 
 
 @pytest.mark.parametrize("residual", [
-    flux, Module(), Callable(), functools.partial(lambda u, x, points, k: k * flux(u, x, points), k=2),
+    flux, Module(), Callable(),
+    functools.partial(lambda u, x, points, k: k * flux(u, x, points), k=2),
     lambda u, x, scale=1.0, points=None: scale * flux(u, x, points), lambda u, x, p: flux(u, x, p),
 ])  # fmt: skip
 def test_what_takes_points(residual):
@@ -238,7 +239,8 @@ def test_a_network_learns_data_some_at_a_time():
     cloud, net = cc.geometry.PointCloud(x, values=u), cc.nn.MLP(2, 1, 16, 2, "tanh")
     data = cc.Term("data", net, cloud.all(), lambda v, x, points: v.value - points.values, order=0)
     cc.training.Trainer([data], net, torch.optim.Adam(net.parameters(), 1e-2),
-                        {"data": cc.sampling.Halton(cloud, 64)}, steps=400, progress=False).run()  # fmt: skip
+                        {"data": cc.sampling.Halton(cloud, 64)},
+                        steps=400, progress=False).run()  # fmt: skip
     assert (net(x) - u).square().mean() < 1e-3
 
 

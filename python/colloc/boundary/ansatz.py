@@ -9,10 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from colloc import ops
-from colloc._checks import check_float, check_int, check_points, describe, fail, fail_type
+from colloc._checks import (
+    check_float,
+    check_int,
+    check_points,
+    concrete,
+    describe,
+    fail,
+    fail_type,
+)
 from colloc.boundary.conditions import Condition, Dirichlet, Robin
 from colloc.boundary.coordinates import called, checked_space, checked_time
 from colloc.boundary.faces import Own, Start
+from colloc.boundary.facing import Facing
 from colloc.boundary.joints import (
     refuse_overlaps,
     uncovered,
@@ -67,7 +76,8 @@ class Ansatz(nn.Module):
     which it grows to the parts' diameter over the domain's duration; a velocity v the Neumann
     condition -v, which may come with a value); :class:`Dirichlet` lists them. All are in one
     space: where inputs are time and parameters too, walls stand for all their values, and data
-    may depend on them. Parts without a condition are free: :attr:`uncovered` names them.
+    may depend on them. Parts without a condition are free: :attr:`uncovered` names them, or is
+    None where no condition is on a part of a boundary (but on lines or functions of one's own).
 
     Several Dirichlet conditions: g is their transfinite interpolation (mu = 2 by default), several
     Robin ones: c and h are. At a joint of Dirichlet parts whose values differ the mean is taken,
@@ -156,6 +166,7 @@ class Ansatz(nn.Module):
         mentioned = {i for one in self._listed for i in (one.components or (0,))}
         self._last = max(mentioned)
         self._kept = Kept(_KEPT, _KEPT_BYTES, _KEPT_LEAST)
+        self._facing = Facing(piece for one in self._listed for piece in one.pieces)
         for component in mentioned:
             refuse_overlaps(self._of(component, Condition))
         fixed = [one for one in self._listed if isinstance(one, Dirichlet)]
@@ -165,10 +176,10 @@ class Ansatz(nn.Module):
             warn_initial_conflicts(fixed, self.space, self.time)
 
     @property
-    def uncovered(self) -> tuple[str, ...]:
+    def uncovered(self) -> tuple[str, ...] | None:
         """The names of the pieces that no condition is about, of the boundaries that conditions'
         parts belong to. There u is what the network makes of it: give it a condition, or a
-        penalty in the loss."""
+        penalty in the loss. None: not known, as no condition is on a part of a boundary."""
         return uncovered(self._listed)
 
     def extra_repr(self) -> str:
@@ -214,6 +225,8 @@ class Ansatz(nn.Module):
         for one in self._listed:
             if one.pieces:
                 check_precision(x, one.pieces)
+        if not torch.compiler.is_compiling() and not self._facing.is_done and concrete(x):
+            self._facing.look(x[:, list(space)])
         piece = self._phi.numbering.check(piece, x)
         natural = [one for one in self._listed if isinstance(one, Robin)]
         if not natural:

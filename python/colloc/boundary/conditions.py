@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -53,6 +54,9 @@ class Condition(nn.Module):
 
 class Dirichlet(Condition):
     """u = g on a part of the boundary; at an initial time beside a Neumann condition, if wanted.
+
+    On a straight part training is slower than on the whole line that it lies on, whose phi has no
+    ends to bend around: take ``boundary["left"].line`` where that line does not cross the domain.
 
     Args:
         part: where, one of these, or a list of some:
@@ -138,7 +142,7 @@ class Values(nn.Module):
             else:
                 self.register_buffer("data", data)
         else:
-            self.data = check_float(name, data)
+            self.data = _number(name, data)
 
     @property
     def is_zero(self) -> bool:
@@ -197,6 +201,24 @@ class Values(nn.Module):
     def extra_repr(self) -> str:
         """The data."""
         return describe(self.data)
+
+
+def _number(name: str, data: Any) -> float:
+    """A number; what else data may be has been seen to."""
+    if isinstance(data, numbers.Real) and not isinstance(data, bool):
+        return check_float(name, data)
+    fix = ""
+    if hasattr(data, "__array_interface__"):
+        fix = f"Give torch.from_numpy({name})."
+    elif isinstance(data, (list, tuple)) and all(isinstance(one, numbers.Real) for one in data):
+        fix = f"Give torch.tensor({[float(one) for one in data]}), one value for each component."
+    fail_type(
+        name,
+        "a number, a floating tensor of shape () or (k,), or a function from points (N, d) to "
+        "(N, k)",
+        describe(data),
+        fix,
+    )
 
 
 def _components(components: Any) -> tuple[int, ...] | None:

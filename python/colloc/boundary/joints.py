@@ -82,10 +82,12 @@ def _value_and_velocity(one: Condition, other: Condition) -> bool:
     return len(kinds) == 2 and alone and isinstance(natural.faces[0], Start)
 
 
-def uncovered(conditions: Sequence[Condition]) -> tuple[str, ...]:
+def uncovered(conditions: Sequence[Condition]) -> tuple[str, ...] | None:
     """The names of the pieces without a condition, of all boundaries that conditions' parts
-    belong to."""
+    belong to; None if they belong to none."""
     parts = flat([one.part for one in conditions])
+    if not any(isinstance(part, Boundary) for part in parts):
+        return None
     given = {key for part in parts for key in keys_of(part)}
     found: dict[Any, str] = {}
     for part in parts:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from colloc._checks import describe, fail, fail_type
+from colloc.geometry.boundary import Boundary
 from colloc.geometry.curves import Arc, Circle, Line, Piece, Segment
 
 #: Pieces of less than this size leave single precision in the powers that distances take.
@@ -24,6 +25,9 @@ def pieces_of(name: str, part: Any) -> tuple[Piece, ...]:
     pieces = getattr(part, "pieces", None)
     if isinstance(pieces, tuple) and pieces and all(isinstance(p, Piece) for p in pieces):
         return pieces
+    if isinstance(part, Boundary):
+        fix = "For intervals and solids use cc.boundary.solid_distance."
+        fail_type(name, "a boundary of the plane or a part of one", repr(part), fix)
     wanted = "a boundary, a named part of one, or pieces (Segment, Arc, Circle, Line)"
     if isinstance(part, (list, tuple)):
         if not part:

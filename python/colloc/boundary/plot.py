@@ -14,6 +14,7 @@ from colloc._checks import check_int, describe, fail_type
 from colloc._figure import new_figure
 from colloc.boundary.distance import distance
 from colloc.boundary.pieces import pieces_of
+from colloc.geometry.boundary import Boundary
 from colloc.geometry.curves import Line, Piece
 from colloc.geometry.piece_boundary import PieceBoundary
 from colloc.jets import Jet
@@ -53,8 +54,12 @@ def plot(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError, TypeError: as for :func:`colloc.boundary.distance`; resolution < 16.
+        ValueError, TypeError: as for :func:`colloc.boundary.distance`, the boundary of something
+            else than a shape of the plane; resolution < 16.
     """
+    if isinstance(part, Boundary) and not hasattr(part._parent[0], "pieces"):
+        fix = "Draw its points: cc.sampling.plot(boundary.sample(1000))."
+        fail_type("plot", "a boundary of the plane, made of curves", repr(part), fix)
     pieces = pieces_of("part", part)
     resolution = check_int("resolution", resolution, minimum=16)
     if title is not None and not isinstance(title, str):

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,17 @@ _SETS = ("hammersley", "latin_hypercube")
 
 #: Columns of points, all of the same length.
 Columns = tuple[Tensor, ...]
+
+
+class Laid(NamedTuple):
+    """Raw points laid on a boundary."""
+
+    x: Tensor  # (n, d)
+    normal: Tensor  # (n, d), outward
+    piece: Tensor  # (n,)
+    taken: Tensor | None = None  # (n,) bool; None: all
+
+
 #: From the first raw index and the number of raw points to points, and which to take (None: all).
 Draw = Callable[[int, int], tuple[Columns, Tensor | None]]
 

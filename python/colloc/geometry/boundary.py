@@ -6,30 +6,24 @@ import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from colloc._checks import check_choice, check_float_dtype, check_int, describe, fail, fail_type
+from colloc.geometry._chains import chain_tolerance, chains, is_balanced
 from colloc.geometry._piece import Piece
-from colloc.geometry._sampling import Columns, accept, shares, unit_points
+from colloc.geometry._sampling import Columns, Laid, accept, shares, unit_points
+from colloc.geometry._whole_line import whole_line
 from colloc.geometry.points import Points
+from colloc.geometry.straight import Line
 from colloc.ops.sequences import METHODS
 
 _Boundary = TypeVar("_Boundary", bound="Boundary")
 
 #: What names pieces: a name, a number, a test of their midpoints, a part, pieces, or several.
 Which = Any
-
-
-class Laid(NamedTuple):
-    """Raw points laid on a boundary."""
-
-    x: Tensor  # (n, d)
-    normal: Tensor  # (n, d), outward
-    piece: Tensor  # (n,)
-    taken: Tensor | None = None  # (n,) bool; None: all
 
 
 class Boundary(ABC):
@@ -45,7 +39,8 @@ class Boundary(ABC):
     _plot: ClassVar[Callable[..., Any]]
 
     def plot(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Any:
-        """A picture of the pieces, of phi and of its gradient: :func:`colloc.boundary.plot`.
+        """A picture of the pieces, of phi and of its gradient, in the plane alone:
+        :func:`colloc.boundary.plot`.
 
         Args:
             path: where to write it; None: only return the matplotlib Figure.
@@ -62,6 +57,15 @@ class Boundary(ABC):
     def measure(self) -> float:
         """Length or area; in one dimension the number of end points."""
         return float(sum(self._sizes))
+
+    @property
+    def line(self) -> Line:
+        """The whole line of a straight part, ``boundary["left"].line``, the domain on its left.
+
+        Raises:
+            ValueError: the part is not one straight line, or the line crosses the domain.
+        """
+        return whole_line(self)
 
     @property
     def piece_names(self) -> tuple[str, ...]:
@@ -330,14 +334,10 @@ class Part(Boundary):
     @property
     def is_closed(self) -> bool:
         """Whether the pieces chain into closed loops; see ``PieceBoundary.is_closed``."""
-        from colloc.geometry._chains import chain_tolerance, is_balanced
-
         return is_balanced(self.pieces, chain_tolerance(self.pieces))
 
     def chains(self) -> tuple[Part, ...]:
         """The parts in which each piece leads to the next; see ``PieceBoundary.chains``."""
-        from colloc.geometry._chains import chain_tolerance, chains
-
         found = chains(self.pieces, chain_tolerance(self.pieces))
         return tuple(Part(self._boundary, [self._numbers[k] for k in chain]) for chain in found)
 

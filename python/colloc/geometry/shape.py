@@ -27,7 +27,8 @@ class Shape(ABC):
     @property
     @abstractmethod
     def measure(self) -> float:
-        """Length, area or volume."""
+        """Length, area or volume; exact, but for combinations of solids that are not all boxes:
+        those count which of 2^18 points are inside."""
 
     @property
     @abstractmethod

@@ -77,7 +77,8 @@ class SolidCombination(Combination):
 
     @cached_property
     def measure(self) -> float:  # type: ignore[override]
-        """The volume; 0 if it is empty."""
+        """The volume; 0 if it is empty. Exact where all operands are boxes, otherwise an estimate
+        by the share of 2^18 Halton points in the bounding box, off by about 1e-4 of the box."""
         if self._box is None:
             return 0.0
         if self._are_boxes:

@@ -115,6 +115,11 @@ class Segment(Piece):
 class Line(Piece):
     """The infinite line through ``p1`` and ``p2``; the domain lies on its left.
 
+    The wrong way round it turns around normals and the slopes of phi on the line itself:
+    ``boundary["left"].line`` is the line of a straight part of a boundary, the right way round.
+    Exact values on lines train faster than on parts of them, see
+    :class:`colloc.boundary.Dirichlet`.
+
     Args:
         p1, p2: two different points, pairs of finite numbers.
 

@@ -79,7 +79,7 @@ class Jet:
         self._layout = algebra.known_layout(check_order(order), len(self._wrt))
         wanted = f"a tensor of shape ({self._layout.size}, N, m)"
         if not isinstance(components, Tensor):
-            fail_type("components", wanted, components)
+            fail_type("components", wanted, describe(components))
         if components.ndim != 3 or components.shape[0] != self._layout.size:
             fail("components", f"{wanted} for order {order!r}", components)
         self._components = components
@@ -365,5 +365,5 @@ class Jet:
             f"jet.{name}",
             f"a jet of order {needed} or above",
             f"one of order {self.order!r}",
-            f"Ask for cc.jet(net, x, order={needed}).",
+            f"Ask for cc.jet(net, x, order={needed}), in a term for Term(..., order={needed}).",
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from colloc._checks import check_int, fail, fail_type
+from colloc._checks import check_int, describe, fail, fail_type
 
 Order: TypeAlias = Literal[0, 1, "laplacian", 2, "grad_laplacian", 3]
 
@@ -19,7 +19,7 @@ def check_order(order: Any) -> Order:
         if type(order) is type(known) and order == known:
             return known
     listed = ", ".join(repr(known) for known in ORDERS)
-    fail("order", f"one of {listed}", order)
+    fail("order", f"one of {listed}", describe(order))
 
 
 def check_wrt(wrt: Sequence[int] | None, inputs: int) -> tuple[int, ...]:
@@ -29,7 +29,7 @@ def check_wrt(wrt: Sequence[int] | None, inputs: int) -> tuple[int, ...]:
     wanted = f"different input indices between 0 and {inputs - 1}"
     if not isinstance(wrt, (list, tuple, range)):
         fix = f"Give one input as wrt=({wrt},)." if isinstance(wrt, int) else ""
-        fail_type("wrt", f"a list or tuple of {wanted}", wrt, fix)
+        fail_type("wrt", f"a list or tuple of {wanted}", describe(wrt), fix)
     indices = tuple(check_int(f"wrt[{k}]", index) for k, index in enumerate(wrt))
     if not indices:
         fail("wrt", f"at least one of the {wanted}", wrt, "For the value alone ask for order=0.")

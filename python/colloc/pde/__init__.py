@@ -1,9 +1,28 @@
-"""Equations as residuals of jets, and the terms that put them on points."""
+"""Equations as residuals of jets, and the terms that put them on points.
+
+Coefficients of equations (viscosity, diffusivity, k, ..., components of a velocity) are one of
+
+* a number;
+* a floating tensor of shape () or (1,), which may be trained: an ``nn.Parameter``;
+* a function without arguments, a lambda or an ``nn.Module``, that gives one of these and is called
+  whenever the residual is evaluated. So a coefficient is kept positive, or follows from others::
+
+      raw = torch.nn.Parameter(torch.tensor(-2.0))
+      equation = cc.pde.heat(lambda: raw.exp())
+
+  A tensor computed once, ``cc.pde.heat(raw.exp())``, would fail at the second backward, and is
+  refused.
+
+What is trained has to be among the optimiser's parameters: ``torch.optim.Adam([*net.parameters(),
+raw])``. Signs and infinities are looked at once, of numbers and tensors, not of what functions
+give.
+"""
 
 from colloc.pde.advection_diffusion import AdvectionDiffusion, advection_diffusion
 from colloc.pde.burgers import Burgers, burgers
 from colloc.pde.columns import Columns, columns
 from colloc.pde.distance_weight import distance_weight
+from colloc.pde.elasticity import Elasticity, elasticity
 from colloc.pde.equation import Equation
 from colloc.pde.gradient_enhanced import GradientEnhanced, gradient_enhanced
 from colloc.pde.heat import Heat, heat
@@ -18,6 +37,7 @@ __all__ = [
     "AdvectionDiffusion",
     "Burgers",
     "Columns",
+    "Elasticity",
     "Equation",
     "GradientEnhanced",
     "Heat",
@@ -31,6 +51,7 @@ __all__ = [
     "burgers",
     "columns",
     "distance_weight",
+    "elasticity",
     "gradient_enhanced",
     "heat",
     "helmholtz",

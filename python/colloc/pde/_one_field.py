@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from colloc.jets import Jet
@@ -12,6 +14,9 @@ from colloc.pde.equation import Block, Equation
 
 class OneFieldEquation(Equation):
     """An equation of u whose second derivatives are a Laplacian over space."""
+
+    timed: ClassVar[bool] = False
+    """Whether one without time could have it."""
 
     def __init__(
         self,
@@ -36,7 +41,7 @@ class OneFieldEquation(Equation):
     def blocks(self, jet: Jet, x: Tensor) -> list[Block]:
         """The addends of the equation and of what its first-order form adds."""
         form = self._form
-        space = space_of(jet, self.time, form.dim if form else None)
+        space = space_of(jet, self.time, form.dim if form else None, self.timed)
         if form is None:
             return [self.equation(Field(jet, self.time, space, None), x)]
         check_outputs(jet, form.outputs)

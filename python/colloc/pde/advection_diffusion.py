@@ -13,6 +13,8 @@ from colloc.pde._arguments import (
     check_vector,
     scaled,
     source_values,
+    time_hint,
+    value_of,
     vector_columns,
 )
 from colloc.pde._one_field import Field, OneFieldEquation
@@ -21,6 +23,8 @@ from colloc.pde.equation import Block
 
 class AdvectionDiffusion(OneFieldEquation):
     """Residual of the advection-diffusion equation, made by :func:`advection_diffusion`."""
+
+    timed = True
 
     def __init__(
         self,
@@ -47,13 +51,15 @@ class AdvectionDiffusion(OneFieldEquation):
 
     def equation(self, field: Field, x: Tensor) -> Block:
         """u_t, a . grad u, -D lap u, -f."""
-        u, slopes = field.value, field.by_space
-        velocity = vector_columns("velocity", self.velocity, x, u, len(field.space))
+        u, slopes, space = field.value, field.by_space, field.space
+        fix = time_hint(space) if self.time is None and len(space) > 1 else ""
+        velocity = vector_columns("velocity", self.velocity, x, u, len(space), fix)
         advection = scaled(velocity[0], slopes[..., 0])
         for i in range(1, len(velocity)):
             advection = advection + scaled(velocity[i], slopes[..., i])
         parts = {} if self.time is None else {"time": field.by_time}
-        parts |= {"advection": advection, "diffusion": scaled(-self.diffusivity, field.laplacian)}
+        diffusivity = value_of("diffusivity", self.diffusivity)
+        parts |= {"advection": advection, "diffusion": scaled(-diffusivity, field.laplacian)}
         if self.source is None:
             return parts
         return {**parts, "source": -source_values(self.source, x, u)}
@@ -94,11 +100,11 @@ def advection_diffusion(
         curl_xy, ..          d(u_x)/dy - d(u_y)/dx, where curl=True
 
     Args:
-        velocity: a, a tuple with one number or 0-dimensional tensor (which may be trained) for
-            each input of space; or a callable from points (N, d) to (N, inputs of space).
-        diffusivity: D, a number >= 0 or a 0-dimensional tensor (which may be trained).
+        velocity: a, a tuple with one coefficient, see :mod:`colloc.pde`, for each input of space;
+            or a callable from points (N, d) to (N, inputs of space).
+        diffusivity: D >= 0, a coefficient.
         source: f, a callable from points (N, d) to (N, m), or to (N, 1) for all outputs alike;
-            a number or a 0-dimensional tensor (which may be trained); or None for f = 0.
+            a number or a tensor of one entry (which may be trained); or None for f = 0.
         time: None for the steady equation, else the index of the input that is time.
         first_order: take first derivatives alone, of a network with 1 + dim outputs.
         dim: the inputs of space in the first-order form, 1, 2 or 3.

@@ -12,6 +12,7 @@ from colloc.pde._arguments import (
     scaled,
     space_of,
     time_of,
+    value_of,
 )
 from colloc.pde.equation import Block, Equation
 
@@ -34,7 +35,7 @@ class Burgers(Equation):
             {
                 "time": jet.d(time_of(jet, self.time)),
                 "convection": jet.value * jet.d(s),
-                "diffusion": scaled(-self.viscosity, jet.d(s, s)),
+                "diffusion": scaled(-value_of("viscosity", self.viscosity), jet.d(s, s)),
             }
         ]
 
@@ -51,7 +52,7 @@ def burgers(viscosity: Coefficient, time: int = -1) -> Burgers:
     ``"laplacian"`` would be u_xx + u_tt. Each of the m outputs is a field of its own.
 
     Args:
-        viscosity: nu, a number >= 0 or a 0-dimensional tensor (which may be trained).
+        viscosity: nu >= 0, a coefficient, see :mod:`colloc.pde`.
         time: the index of the input that is time, by default the last of all d inputs.
 
     Returns:

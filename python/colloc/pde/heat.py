@@ -11,6 +11,7 @@ from colloc.pde._arguments import (
     check_source,
     scaled,
     source_values,
+    value_of,
 )
 from colloc.pde._one_field import Field, OneFieldEquation
 from colloc.pde.equation import Block
@@ -42,7 +43,8 @@ class Heat(OneFieldEquation):
 
     def equation(self, field: Field, x: Tensor) -> Block:
         """u_t, -alpha lap u, -f."""
-        parts = {"time": field.by_time, "diffusion": scaled(-self.diffusivity, field.laplacian)}
+        diffusivity = value_of("diffusivity", self.diffusivity)
+        parts = {"time": field.by_time, "diffusion": scaled(-diffusivity, field.laplacian)}
         if self.source is None:
             return parts
         return {**parts, "source": -source_values(self.source, x, field.value)}
@@ -76,9 +78,9 @@ def heat(
         curl_xy, ..          d(u_x)/dy - d(u_y)/dx, where curl=True
 
     Args:
-        diffusivity: alpha, a number >= 0 or a 0-dimensional tensor (which may be trained).
+        diffusivity: alpha >= 0, a coefficient, see :mod:`colloc.pde`.
         source: f, a callable from points (N, d), time among them, to (N, m), or to (N, 1) for
-            all outputs alike; a number or a 0-dimensional tensor (which may be trained); or None
+            all outputs alike; a number or a tensor of one entry (which may be trained); or None
             for f = 0.
         time: the index of the input that is time, by default the last of all d inputs.
         first_order: take first derivatives alone, of a network with 1 + dim outputs.

@@ -11,6 +11,7 @@ from colloc.pde._arguments import (
     check_source,
     scaled,
     source_values,
+    value_of,
 )
 from colloc.pde._one_field import Field, OneFieldEquation
 from colloc.pde.equation import Block
@@ -42,7 +43,7 @@ class Helmholtz(OneFieldEquation):
     def equation(self, field: Field, x: Tensor) -> Block:
         """lap u, k^2 u, -f."""
         u = field.value
-        parts = {"laplacian": field.laplacian, "reaction": scaled(self.k**2, u)}
+        parts = {"laplacian": field.laplacian, "reaction": scaled(value_of("k", self.k) ** 2, u)}
         if self.source is None:
             return parts
         return {**parts, "source": -source_values(self.source, x, u)}
@@ -74,9 +75,9 @@ def helmholtz(
         curl_xy, ..          d(u_x)/dy - d(u_y)/dx, where curl=True
 
     Args:
-        k: wave number, a number or a 0-dimensional tensor (which may be trained).
+        k: wave number, a coefficient, see :mod:`colloc.pde`.
         source: f, a callable from points (N, d) to (N, m), or to (N, 1) for all outputs alike;
-            a number or a 0-dimensional tensor (which may be trained); or None for f = 0.
+            a number or a tensor of one entry (which may be trained); or None for f = 0.
         first_order: take first derivatives alone, of a network with 1 + dim outputs.
         dim: the inputs of space in the first-order form, 1, 2 or 3.
         curl: add the curl of (u_x, u_y, ...), which vanishes for a gradient.

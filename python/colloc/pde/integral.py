@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from colloc._checks import concrete, describe, fail, fail_type
-from colloc.pde._arguments import check_coefficient
+from colloc.pde._arguments import check_coefficient, check_leaf
 from colloc.pde.term import MeasuredPoints
+
+#: A number, a tensor, or a function without arguments that gives one of these.
+Target: TypeAlias = "float | Tensor | Callable[[], float | Tensor]"
 
 
 class Integral:
     """Sums rows to integrals, made by :func:`integral`."""
 
     def __init__(
-        self, points: MeasuredPoints, target: float | Tensor = 0.0, groups: Tensor | None = None
+        self, points: MeasuredPoints, target: Target = 0.0, groups: Tensor | None = None
     ) -> None:
         measure = _check_points(points)
         self._measure = measure
@@ -44,14 +48,16 @@ class Integral:
         else:
             # No matrix product: autocast or TF32 would round the rows.
             sums = (self._members.to(rows.dtype).unsqueeze(2) * rows.unsqueeze(1)).sum(0)
-        target = self.target
+        target = self.target if isinstance(self.target, (float, Tensor)) else self.target()
         if not isinstance(target, Tensor) or target.ndim == 0:
+            if not isinstance(target, (int, float, Tensor)):
+                fail_type("target()", "a number or a tensor", describe(target))
             return sums - target
         target = target.unsqueeze(0) if target.ndim == 1 else target
         if target.shape != sums.shape:
             wanted = f"a number or a tensor of shape {tuple(sums.shape)}"
             also = f" or ({sums.shape[1]},)" if self._members is None else ""
-            fail("target", wanted + also, self.target)
+            fail("target", wanted + also, target)
         return sums - target
 
     def __repr__(self) -> str:
@@ -60,7 +66,7 @@ class Integral:
 
 
 def integral(
-    points: MeasuredPoints, target: float | Tensor = 0.0, groups: Tensor | None = None
+    points: MeasuredPoints, target: Target = 0.0, groups: Tensor | None = None
 ) -> Integral:
     """Integral rows of a term: what ``reduce`` takes::
 
@@ -80,8 +86,8 @@ def integral(
     Args:
         points: the term's points, with ``x`` (N, d) and ``measure`` (N, 1). The measure is taken
             now: a term that gets new points needs a new integral.
-        target: what the integrals should be: a number or a 0-dimensional tensor (which may be
-            trained), or a tensor (q,), with groups (k, q).
+        target: what the integrals should be: a coefficient, see :mod:`colloc.pde`, or a tensor
+            (q,), with groups (k, q); a function may give that too.
         groups: None for one integral over all points; or integers (N,), one group a point, as
             ``points.piece``: one row for each number that occurs, in ascending order.
 
@@ -122,9 +128,10 @@ def _check_groups(groups: Any, measure: Tensor) -> Tensor:
     return groups
 
 
-def _check_target(target: Any, count: int, grouped: bool) -> float | Tensor:
+def _check_target(target: Any, count: int, grouped: bool) -> Target:
     if not isinstance(target, Tensor) or target.ndim == 0:
         return check_coefficient("target", target)
+    check_leaf("target", target)
     shape = f"({count}, q)" if grouped else "(q,)"
     wanted = f"a number or a floating tensor of shape {shape}"
     if not target.is_floating_point():

@@ -18,6 +18,7 @@ from colloc.pde._arguments import (
     scaled,
     space_of,
     time_of,
+    value_of,
     vector_values,
 )
 from colloc.pde._first_order import check_form, check_outputs
@@ -60,7 +61,7 @@ class NavierStokes(Equation):
         """The addends of the momenta, the continuity, and what a first-order form adds."""
         dim, form = self.dim, self._form
         check_outputs(jet, self.outputs)
-        space = space_of(jet, self.time, dim)
+        space = space_of(jet, self.time, dim, timed=True)
         velocity = jet.value[:, :dim]
         slopes = along(jet.grad[:, : dim + 1], jet, space)  # (N, u v [w] p, dim)
         laplacian = form.laplacian(jet, space) if form else laplacian_over(jet, space)[:, :dim]
@@ -68,8 +69,8 @@ class NavierStokes(Equation):
         if self.time is not None:
             momentum["time"] = jet.d(time_of(jet, self.time))[:, :dim]
         momentum["convection"] = (velocity.unsqueeze(1) * slopes[:, :dim]).sum(2)
-        momentum["pressure"] = scaled(1 / self.density, slopes[:, dim])
-        momentum["diffusion"] = scaled(-self.viscosity, laplacian)
+        momentum["pressure"] = scaled(1 / value_of("density", self.density), slopes[:, dim])
+        momentum["diffusion"] = scaled(-value_of("viscosity", self.viscosity), laplacian)
         if self.force is not None:
             momentum["force"] = -vector_values("force", self.force, x, velocity, dim)
         divergence = slopes[:, :dim].diagonal(dim1=1, dim2=2).sum(1, keepdim=True)
@@ -112,13 +113,13 @@ def navier_stokes(
         curl_u_xy, ..          d(u_x)/dy - d(u_y)/dx, d(v_x)/dy - d(v_y)/dx, where curl=True
 
     Args:
-        viscosity: nu, a number >= 0 or a 0-dimensional tensor (which may be trained).
-        density: rho, a number > 0 or a 0-dimensional tensor (which may be trained).
+        viscosity: nu >= 0, a coefficient, see :mod:`colloc.pde`.
+        density: rho > 0, a coefficient.
         dim: the inputs of space, 2 or 3.
         time: None for the steady equations, else the index of the input that is time.
         first_order: take first derivatives alone, of a network with dim + 1 + dim^2 outputs.
-        force: F, a tuple with one number or 0-dimensional tensor (which may be trained) for each
-            input of space; a callable from points (N, d) to (N, dim); or None for F = 0.
+        force: F, a tuple with one coefficient for each input of space; a callable from points
+            (N, d) to (N, dim); or None for F = 0.
         curl: add the curl of (u_x, u_y, ...) of each velocity, which vanishes for a gradient.
 
     Returns:

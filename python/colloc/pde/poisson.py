@@ -11,6 +11,7 @@ from colloc.pde._arguments import (
     check_source,
     scaled,
     source_values,
+    value_of,
 )
 from colloc.pde._one_field import Field, OneFieldEquation
 from colloc.pde.equation import Block
@@ -40,7 +41,8 @@ class Poisson(OneFieldEquation):
 
     def equation(self, field: Field, x: Tensor) -> Block:
         """c lap u, -f."""
-        parts = {"laplacian": scaled(self.coefficient, field.laplacian)}
+        coefficient = value_of("coefficient", self.coefficient)
+        parts = {"laplacian": scaled(coefficient, field.laplacian)}
         if self.source is None:
             return parts
         return {**parts, "source": -source_values(self.source, x, field.value)}
@@ -74,9 +76,9 @@ def poisson(
 
     Args:
         source: f, a callable from points (N, d) to (N, m), or to (N, 1) for all outputs alike;
-            a number or a 0-dimensional tensor (which may be trained); or None for f = 0.
-        coefficient: c, a number or a 0-dimensional tensor (which may be trained). One that
-            depends on the points is no factor of the Laplacian: write that equation yourself.
+            a number or a tensor of one entry (which may be trained); or None for f = 0.
+        coefficient: c, a coefficient, see :mod:`colloc.pde`. One that depends on the points is
+            no factor of the Laplacian: write that equation yourself.
         first_order: take first derivatives alone, of a network with 1 + dim outputs.
         dim: the inputs of space in the first-order form, 1, 2 or 3.
         curl: add the curl of (u_x, u_y, ...), which vanishes for a gradient.

@@ -116,7 +116,7 @@ class Term:
         self.name = name
         self.field = field
         self.residual = residual
-        self._called: tuple[Any, Any] = (None, None)  # a residual, and how it is called
+        self._called = residual, on_points(residual)
         self._columns: tuple[Any, int] | None = None  # a residual, and how many it truly has
         self.order = residual_order(residual) if order is None else check_order(order)
         self.weight = weight
