@@ -141,6 +141,18 @@ def test_traces_of_the_tangent_kernel():
         cc.balancing.NTK(["flux", "rest"])(losses, 0, terms=[one, rest])
 
 
+def test_what_is_made_of_a_residual():
+    def both(u, x, points):
+        return torch.cat((u.value, flux(u, x, points)), dim=1)
+
+    assert float(term(cc.pde.columns(both, 1)).loss()) < 1e-20
+    assert not takes_points(cc.pde.columns(cc.pde.poisson(), 0))
+    with pytest.raises(ValueError, match="data of points have no derivatives, got one that takes"):
+        cc.pde.gradient_enhanced(flux, order=1)
+    with pytest.raises(ValueError, match=r"parts\['flux'\]: .* got one that takes points"):
+        cc.pde.suppress({"flux": flux, "u": lambda u, x: u.value}, ["u"])
+
+
 def test_compiled():
     net = cc.nn.MLP(2, 1, 8, 2, "tanh")
     one = cc.Term("flux", net, WALL.sample(30), flux, order=1)

@@ -192,3 +192,33 @@ def test_history_has_a_linear_panel(tmp_path, monkeypatch):
     assert panels[1].get_ylabel() == "unknown parameter"
     with pytest.raises(ValueError, match=r"curves\['k'\]: expected 2 values"):
         training.plot_history(tmp_path / "b.png", [0, 1], {}, parameters={"k": [1.0]})
+
+
+class Positive(torch.nn.Module):
+    """A coefficient with a number that is no parameter."""
+
+    def __init__(self, offset):
+        super().__init__()
+        self.raw = torch.nn.Parameter(torch.tensor(-2.0))
+        self.register_buffer("offset", torch.tensor(offset))
+
+    def forward(self):
+        return self.offset + self.raw.exp()
+
+
+def test_a_module_as_coefficient_is_saved_whole(tmp_path):
+    def run(steps, offset):
+        torch.manual_seed(0)
+        net, k = cc.nn.MLP(2, 1, 8, 1), Positive(offset)
+        rod = cc.geometry.TimeDomain(cc.geometry.Interval(0, 1), 0, 1)
+        inside = cc.Term("inside", net, rod.sample(16), cc.pde.heat(k))
+        optimizer = torch.optim.Adam([*net.parameters(), *k.parameters()], 1e-2)
+        cc.training.Trainer([inside], net, optimizer, steps=steps, output=tmp_path / "run",
+                            resume=True, progress=False).run()  # fmt: skip
+        return k
+
+    first = run(3, 0.5)
+    second = run(3, 0.0)  # nothing is left to do: what was saved
+    assert torch.equal(second.offset, torch.tensor(0.5))
+    assert torch.equal(second.raw, first.raw)
+    assert not torch.equal(run(5, 0.0).raw, first.raw)

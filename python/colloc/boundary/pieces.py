@@ -113,10 +113,7 @@ class Numbering:
         """Numbers (N,) among all pieces as numbers among the chosen ones, -1 for others."""
         if piece is None:
             return None
-        places = {one: k for k, one in enumerate(chosen)}
-        listed = [places.get(one, -1) for one in self.pieces]
-        lookup = torch.tensor([*listed, -1], dtype=torch.int64, device=piece.device)
-        return lookup[piece.clamp(min=-1)]
+        return _places(self.pieces, tuple(chosen), piece.device)[piece.clamp(min=-1)]
 
     def check(self, piece: Any, x: Tensor) -> Tensor | None:
         """``piece`` if it is None or a number of a piece for each point."""
@@ -136,6 +133,15 @@ class Numbering:
             if least < -1:
                 fail("piece", "numbers of pieces, or -1 for none", f"{least}")
         return piece
+
+
+@functools.lru_cache(maxsize=256)
+def _places(pieces: tuple[Piece, ...], chosen: tuple[Piece, ...], device: torch.device) -> Tensor:
+    """Of each piece its place among the chosen ones, or -1; -1 behind them for none. Kept: on a
+    GPU it is a copy from the host, which a captured step may not have."""
+    places = {one: k for k, one in enumerate(chosen)}
+    listed = [places.get(one, -1) for one in pieces]
+    return torch.tensor([*listed, -1], dtype=torch.int64, device=device)
 
 
 def _same(one: Any, other: Any) -> bool:

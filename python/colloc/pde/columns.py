@@ -11,6 +11,7 @@ from torch import Tensor
 from colloc._checks import check_int, describe, fail, fail_type
 from colloc.jets import Jet, Order
 from colloc.pde._arguments import Residual, check_jet, check_residual, check_rows
+from colloc.pde.residual_points import on_points, takes_points
 
 Selection = str | int | Sequence[str | int]
 
@@ -20,6 +21,8 @@ class Columns:
 
     def __init__(self, residual: Residual, names: Selection) -> None:
         self.residual = check_residual("residual", residual)
+        self.takes_points = takes_points(residual)
+        self._on_points = on_points(residual)
         self.order: Order | None = getattr(residual, "order", None)
         known = getattr(residual, "names", None)
         self._known = None if known is None else tuple(known)
@@ -27,10 +30,10 @@ class Columns:
         """The columns selected, counted from 0."""
         self.names = None if self._known is None else tuple(self._known[i] for i in self.indices)
 
-    def __call__(self, jet: Jet, x: Tensor) -> Tensor:
+    def __call__(self, jet: Jet, x: Tensor, points: Any = None) -> Tensor:
         """The selected columns (N, q) of the residual of ``jet`` at its points ``x`` (N, d)."""
         check_jet(jet, x, self.order)
-        rows = check_rows("residual", self.residual(jet, x), jet)
+        rows = check_rows("residual", self._on_points(jet, x, points), jet)
         count = rows.shape[1]
         if self._known is not None and count != len(self._known):
             plural = "" if len(self._known) == 1 else "s"

@@ -12,6 +12,7 @@ from colloc.jets import ORDERS, Jet, Order, check_order
 from colloc.pde._arguments import Residual, check_flag, check_jet, check_residual, check_rows
 from colloc.pde._derivative_check import check_derivatives, inspectable
 from colloc.pde._moving import MovingJet
+from colloc.pde.residual_points import refuse_points
 
 #: The order of jet from which a residual of the key's order can be differentiated.
 _NEXT: dict[Order, Order] = {0: 1, 1: 2, "laplacian": "grad_laplacian", 2: 3}
@@ -25,6 +26,7 @@ class GradientEnhanced:
 
     def __init__(self, residual: Residual, order: Order | None = None, check: bool = True) -> None:
         self.residual = check_residual("residual", residual)
+        refuse_points("residual", residual, "as data of points have no derivatives")
         order = getattr(residual, "order", None) if order is None else order
         if order is None:
             wanted = "the order of jet that the residual reads, as it has no attribute order"

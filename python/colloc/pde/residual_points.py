@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from colloc._checks import fail
 from colloc.jets import Jet
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -15,7 +16,10 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 def takes_points(residual: Callable[..., Any]) -> bool:
     """Whether a residual is to be called as ``residual(jet, x, points)``: it has a parameter
-    ``points``, or three that need a value."""
+    ``points``, or three that need a value. One with an attribute ``takes_points`` says so itself."""
+    says = getattr(residual, "takes_points", None)
+    if isinstance(says, bool):
+        return says
     parameters = _parameters(residual)
     needed = [p for p in parameters if p.kind in _POSITIONAL and p.default is p.empty]
     return len(needed) == 3 or any(p.name == "points" for p in parameters)
@@ -36,3 +40,13 @@ def _parameters(residual: Callable[..., Any]) -> list[inspect.Parameter]:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some builtins
         return []
+
+
+def refuse_points(name: str, residual: Callable[..., Any], why: str) -> None:
+    """Refuse a residual that takes its points.
+
+    Raises:
+        ValueError: it does; ``why`` says what it is wanted for.
+    """
+    if takes_points(residual):
+        fail(name, f"residual(jet, x), {why}", "one that takes points")

@@ -12,6 +12,7 @@ from colloc.jets import Jet, Order
 from colloc.pde._arguments import check_jet, check_rows
 from colloc.pde._moving import MovingJet
 from colloc.pde.equation import Block, Equation, summed
+from colloc.pde.residual_points import refuse_points
 
 Parts: TypeAlias = "Mapping[str, Callable[[Jet, Tensor], Tensor]]"
 
@@ -111,6 +112,7 @@ def _check_parts(parts: Mapping[Any, Any]) -> tuple[str, ...]:
             fail_type("parts", "names as keys", describe(name))
         if not callable(part):
             fail_type(f"parts[{name!r}]", "a callable (jet, x) -> (N, q)", describe(part))
+        refuse_points(f"parts[{name!r}]", part, "an addend")
     return tuple(parts)
 
 

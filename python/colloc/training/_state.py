@@ -105,7 +105,11 @@ def modules_of(trainer: Trainer) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     found: dict[str, tuple[nn.Module, dict[str, Any]]] = {}
     for term in trainer.terms:
         rule = trainer.point_rules.get(term.name)
-        for part, module in (*vars(term).items(), ("point_rule", rule)):
+        # Coefficients of an equation may be modules.
+        inner = {f"residual.{k}": v for k, v in getattr(term.residual, "__dict__", {}).items()}
+        if isinstance(term.residual, nn.Module):
+            inner = {}
+        for part, module in (*vars(term).items(), *inner.items(), ("point_rule", rule)):
             if not isinstance(module, nn.Module) or id(module) in seen:
                 continue
             seen.add(id(module))
