@@ -15,8 +15,11 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 def takes_points(residual: Callable[..., Any]) -> bool:
-    """Whether a residual is to be called as ``residual(jet, x, points)``: it has a parameter
-    ``points``, or three that need a value. One with an attribute ``takes_points`` says so itself."""
+    """Whether a residual is to be called as ``residual(jet, x, points)``.
+
+    It has a parameter ``points``, or three that need a value; or it says so by an attribute
+    ``takes_points``.
+    """
     says = getattr(residual, "takes_points", None)
     if isinstance(says, bool):
         return says
