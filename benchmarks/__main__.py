@@ -21,6 +21,7 @@ NAMES = {
     "distance": "benchmarks.ops.distance",
     "signed_distance": "benchmarks.ops.signed_distance",
     "ntk": "benchmarks.ops.ntk",
+    "mixed_precision": "benchmarks.mixed_precision",
     "step": "benchmarks.step",
 }
 
