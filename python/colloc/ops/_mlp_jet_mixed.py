@@ -19,10 +19,14 @@ ORDERS = ("0", "1")
 #: Hidden layers as wide as this have products that are faster in 16 bits.
 NARROWEST = {"cpu": 256, "cuda": 64}
 
+_INSTRUCTIONS = ("avx512_bf16", "amx_tile")
+
 
 def _cpu_multiplies() -> bool:
     """Whether the CPU has instructions for products of bfloat16."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    # torch's own names, which a later release may change.
+    asked = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in _INSTRUCTIONS)
+    return any(bool(one()) for one in asked if one is not None)
 
 
 #: The dtypes that a device multiplies faster than float32.
