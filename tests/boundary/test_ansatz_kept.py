@@ -197,3 +197,25 @@ def test_wrong_data(data, error, message):
     with pytest.raises(error, match=message):
         make(Dirichlet(B, data))(torch.rand(3, 2))
     assert make(Dirichlet(B, lambda x: x[:, :1].double()))(torch.rand(3, 2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["numbers", "functions", "tensors"])
+def test_data_that_is_assigned_anew(kind):
+    square = cc.geometry.Rectangle((0, 0), (1, 1))
+    one = cc.boundary.Dirichlet(square.boundary["left"], 0.0)
+    other = cc.boundary.Dirichlet(square.boundary["right"], 0.0)
+    field = cc.boundary.Ansatz(cc.nn.MLP(2, 1, 8, 2, dtype=torch.float64), [one, other])
+    points = (square.boundary - ["bottom", "top"]).sample(8, dtype=torch.float64)
+    on_left = (points.x[:, :1] < 0.5).double()
+    assert field(points.x, points.piece).abs().max() < 1e-12  # no weights between parts at first
+    for k in range(1, 40):
+        value = 0.1 * k + 1
+        one.g.data = {
+            "numbers": value,
+            "functions": lambda x, value=value: torch.full_like(x[:, :1], value),
+            "tensors": torch.tensor(value, dtype=torch.float64),
+        }[kind]
+        found = field(points.x, points.piece)
+        assert (found - value * on_left).abs().max() < 1e-9, k
+    kept = field._kept._found[(id(points.x), id(points.piece))][2]
+    assert len(kept) <= 4  # old data make room

@@ -297,3 +297,44 @@ def test_the_residuals_own_order():
     known = cc.ntk.trace(net, x, heat, 2)
     assert cc.ntk.trace(net, x, heat) == known
     assert cc.ntk.gram(net, x, heat).trace().isclose(known)
+
+
+@pytest.mark.parametrize("missing", [(0,), (1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize("hard", [False, True])
+def test_layers_without_bias(missing, hard):
+    torch.manual_seed(0)
+    sizes = (2, 3, 3, 1)
+    layers = [nn.Linear(sizes[k], sizes[k + 1], bias=k not in missing) for k in range(3)]
+    net = nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.SiLU(), layers[2]).double()
+    field = net
+    if hard:
+        square = cc.geometry.Rectangle((-3, -3), (3, 3))
+        field = cc.boundary.Ansatz(net, [cc.boundary.Dirichlet(square.boundary, 0.0)])
+    x = torch.randn(5, 2, dtype=torch.float64)
+    for residual, order in ((lambda u: u.value, 0), (lambda u: u.laplacian, "laplacian")):
+        found = cc.ntk.diagonal(field, x, residual, order)[:, 0]
+        expected = cc.ntk.gram(field, x, residual, order).diagonal()
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        rows = []
+        for point in x:
+            value = residual(cc.jet(field, point[None], order)).sum()
+            gradients = torch.autograd.grad(value, list(net.parameters()), allow_unused=True)
+            rows.append(sum(g.square().sum() for g in gradients if g is not None))
+        torch.testing.assert_close(found, torch.stack(rows), rtol=1e-10, atol=1e-12)
+
+
+def test_modules_without_a_rule_empty_and_frozen():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(2, 3)
+
+        def forward(self, x):
+            return torch.cos(self.a(x))
+
+    field, x = Own(), torch.randn(4, 2)
+    assert cc.ntk.gram(field, x[:0], lambda u: u.value[:, :1], 0).shape == (0, 0)
+    frozen = field.requires_grad_(False)
+    assert float(cc.ntk.trace(frozen, x, lambda u: u.value, 0)) == 0.0
+    assert cc.ntk.diagonal(frozen, x, lambda u: u.value, 0).shape == (4, 3)
+    assert torch.equal(cc.ntk.gram(frozen, x, lambda u: u.value, 0), torch.zeros(12, 12))

@@ -169,6 +169,23 @@ def test_a_term_with_autocast():
     assert all(p.grad.isfinite().all() for p in net.parameters())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_losses_of_16_bits_are_summed_in_float32(dtype):
+    net = cc.nn.MLP(2, 1, 16, 2, "tanh")
+    with torch.no_grad():
+        net[-1].weight.mul_(3e-3)
+    points = cc.geometry.Rectangle((0, 0), (1, 1)).boundary.sample(4000)
+    for factor in (1.0, 1e6):  # squares below and above what float16 holds
+        term = cc.Term("walls", net, points, lambda u, x, k=factor: k * u.value.float(), order=0)
+        plain = cc.Term("walls", net, points, lambda u, x: u.value, order=0)
+        exact = term.loss()
+        with torch.autocast("cpu", dtype):
+            found, rows = (term if factor > 1 else plain).loss(), plain()
+        assert found.dtype == torch.float32 and rows.dtype == torch.float32
+        torch.testing.assert_close(found, exact, rtol=0.05, atol=0)
+        found.backward()
+
+
 @pytest.mark.parametrize(
     "call,message",
     [

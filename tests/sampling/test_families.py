@@ -46,7 +46,8 @@ def test_the_points_continue_from_shape_to_shape():
     at, values = 5, 3 * [None]
     for step in range(3):
         points = sampler(step)
-        unit = cc.sampling.halton(3, 2, 3 * step, dtype=F64)
+        # Behind the dimensions of the points, which would go with the parameters otherwise.
+        unit = cc.sampling.halton(3, 5, 3 * step, dtype=F64)[:, 3:]
         values = torch.stack((1 + unit[:, 0], 0.2 + 0.3 * unit[:, 1]), dim=1)
         torch.testing.assert_close(points.x[::10, 2:], values)
         for group, (outer, inner) in enumerate(points.x[::10, 2:].tolist()):
@@ -67,6 +68,21 @@ def test_sums_estimate_integrals_over_shape_and_parameters(make):
     assert points.measure.sum().item() == pytest.approx(0.375, rel=0.1)
     mean = points.x[:, 2].mean().item() * 0.5  # a plate's measure is w
     assert points.measure.sum().item() == pytest.approx(mean, rel=1e-12)
+
+
+@pytest.mark.parametrize("n,groups", [(16, None), (64, 64), (256, 64), (1024, None)])
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("make", [Halton, cc.sampling.Sobol, cc.sampling.Hammersley])
+def test_places_do_not_go_with_parameters(make, seed, n, groups):
+    # The integral of x^2 w over [0, w] x [0, 1], for w from 1 to 3: w^4 / 3 integrated.
+    sampler = make(lambda p: cc.geometry.Rectangle((0, 0), (p["w"], 1)), n, seed=seed,
+                   parameters={"w": (1.0, 3.0)}, groups=groups, dtype=F64)  # fmt: skip
+    steps = [sampler(step) for step in range(40)]
+    sums = torch.stack([(p.measure * p.x[:, :1] ** 2 * p.x[:, 2:]).sum() for p in steps])
+    assert float(sums.mean()) == pytest.approx(242 / 15, rel=0.03)
+    x = torch.cat([p.x for p in steps])
+    columns = torch.stack((x[:, 0] / x[:, 2], x[:, 1], x[:, 2]))
+    assert (torch.corrcoef(columns) - torch.eye(3)).abs().max() < 0.02
 
 
 def test_boundaries_parts_and_time():

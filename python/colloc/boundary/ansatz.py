@@ -278,11 +278,13 @@ class Ansatz(nn.Module):
             sets = (tuple(map(id, fixed)), tuple(map(id, natural)), at.order, at.wrt)
             own = any(isinstance(face, Own) for one in listed for face in one.faces)
             store = nothing_hidden()
-            shape = self._kept.get(sets, at.x, at.piece, build, store or not own)
             values = [value for one in listed for value in one.values()]
+            # Parts with data of 0 alone need no weights between them.
+            zeros = tuple(value.is_zero for value in values)
+            shape = self._kept.get((zeros, sets), at.x, at.piece, build, store or not own)
             if all(value.is_fixed for value in values):
-                key = (i, outputs, *sets, *(id(value.data) for value in values))
-                data = self._kept.get(key, at.x, at.piece, read, store)
+                made_of = tuple(value.data for value in values)
+                data = self._kept.get((i, outputs, *sets), at.x, at.piece, read, store, made_of)
             else:
                 data = read()
         else:

@@ -41,24 +41,29 @@ class Kept:
         piece: Tensor | None,
         build: Callable[[], _Jets],
         store: bool = True,
+        of: tuple[object, ...] = (),
     ) -> _Jets:
         """What ``build()`` gives for these points; what requires grad is made every time.
 
         Args:
             store: whether it may be kept now.
+            of: what it is made of besides, told apart by identity: others take its place. They
+                are held, as another object may get the id of one that is gone.
         """
         names = (id(x), id(piece))
         found = self._found.get(names)
         known = found is not None and _is(found[0], x) and _is(found[1], piece)
         values: dict[Hashable, Any] = found[2] if found is not None and known else {}
         if key in values:
-            self._found.move_to_end(names)
-            kept: _Jets = values[key]
-            return kept
+            before, kept = values[key]
+            if len(before) == len(of) and all(a is b for a, b in zip(before, of, strict=True)):
+                self._found.move_to_end(names)
+                return kept  # type: ignore[no-any-return]
+            del values[key]
         value = build()
         if not store or any(one is not None and _changes(one.components) for one in value):
             return value
-        values[key] = value
+        values[key] = of, value
         for gone in [one for one, (mark, *_) in self._found.items() if mark[0]() is None]:
             del self._found[gone]
         self._found[names] = (_mark(x), _mark(piece), values)
@@ -74,7 +79,7 @@ class Kept:
 
     def _bytes(self) -> int:
         jets = (
-            one for *_, sets in self._found.values() for found in sets.values() for one in found
+            one for *_, sets in self._found.values() for _, found in sets.values() for one in found
         )
         return sum(one.components.nbytes for one in jets if one is not None)
 

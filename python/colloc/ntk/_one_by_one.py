@@ -58,6 +58,13 @@ def jacobians(
     each = max(1, _CHUNK.get(x.device.type, _CHUNK["cpu"]) // max(1, size))
     jacobian = torch.func.vmap(torch.func.jacrev(row), in_dims=(None, 0))
     for part in x.detach().split(each):
+        if part.shape[0] == 0:
+            yield part.new_zeros((0, 1, size))
+            continue
+        if not values:  # jacrev refuses an empty dictionary
+            columns = check_rows(residual(jet(field, part[:1], order), part[:1]), 1).shape[1]
+            yield part.new_zeros((part.shape[0], columns, 0))
+            continue
         try:
             found = jacobian(values, part)
         except (RuntimeError, ValueError, TypeError) as error:
@@ -67,5 +74,4 @@ def jacobians(
                 "network from modules that colloc knows (see colloc.jet), and let the residual "
                 "compute data from x, not from tensors of all points."
             ) from error
-        rows = [g.reshape(*g.shape[:2], -1) for g in found.values()]
-        yield torch.cat(rows, dim=2) if rows else part.new_zeros((part.shape[0], 1, 0))
+        yield torch.cat([g.reshape(*g.shape[:2], -1) for g in found.values()], dim=2)

@@ -179,7 +179,7 @@ class Term:
 
     def rows(self, x: MeasuredPoints | Tensor) -> Tensor:
         """The residual's rows at any points, (N, q), before ``reduce`` and without the weight;
-        what importance sampling takes its measure from.
+        what importance sampling takes its measure from. Those of 16 bits are given in float32.
 
         Args:
             x: the points, a sample; or their coordinates (N, d), for a residual that takes no
@@ -187,7 +187,9 @@ class Term:
         """
         points, x = x, x if isinstance(x, Tensor) else x.x
         values = jet(self.field, x, self.order)
-        return self._check_rows(self._residual_at(values, x, points), values, x, points)
+        rows = self._check_rows(self._residual_at(values, x, points), values, x, points)
+        # Squares and sums of 16 bits (autocast) would overflow from 256 on, and vanish.
+        return rows.float() if rows.dtype.itemsize == 2 else rows
 
     def _residual_at(self, values: Jet, x: Tensor, points: Any) -> Any:
         if self._called[0] is not self.residual:

@@ -84,10 +84,13 @@ class Family:
 
         ``step`` picks the stretch of the parameters' own sequence.
         """
-        own = None if seed is None else mixed(seed, 1)
+        # The dimensions behind those that points are laid by: in the same ones parameters would
+        # go with places. A shape's few points are no set that fills it, as Hammersley's are.
+        own, behind = None if seed is None else mixed(seed, 1), self._space + 1
         unit = unit_points(
-            method, self._groups, len(self._ranges), step * self._groups, own, "cpu"
-        )  # fmt: skip
+            method, self._groups, behind + len(self._ranges), step * self._groups, own, "cpu"
+        )[:, behind:]
+        method = "halton" if method == "hammersley" else method
         values = place_in_box(unit, corners(self._ranges), dtype)
         parts, at = [], start
         for group, row in enumerate(values.tolist()):

@@ -67,9 +67,11 @@ class Sampler(ABC):
             generator here.
         parameters: ranges by name, as of :class:`colloc.geometry.ParameterDomain`: further
             columns of x, sampled together with the others. Needed where shape is a function:
-            then a step takes ``groups`` values of the parameters from a sequence of their own,
-            and n / groups points of each shape that they make. A point's measure is its share of
-            that shape's, times the volume of the ranges, over groups.
+            then a step takes ``groups`` values of the parameters from a sequence of their own (of
+            the dimensions behind those of the points), and n / groups points of each shape that
+            they make (Halton's in place of Hammersley's, whose sets of few points fill nothing).
+            A point's measure is its share of that shape's, times the volume of the ranges, over
+            groups.
         groups: values of the parameters a step, 1 to n; None is 16, or n if that is less. For
             functions alone.
         dtype: float32 or float64; None is torch's default dtype, as it is here.
