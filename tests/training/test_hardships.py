@@ -340,13 +340,3 @@ def test_points_at_fixed_addresses_are_nobody_elses(plain):
     trainer.state.step = 1
     with pytest.raises(TypeError, match="points of term 'a': expected a sample of"):
         trainer._place(trainer.stage)
-
-
-def test_too_many_numbers_of_points_to_compile_for():
-    def compiled(step):
-        raise torch._dynamo.exc.FailOnRecompileLimitHit("recompile_limit")
-
-    trainer = make("Sum", steps=2, compile=True)
-    trainer._losses._call = compiled
-    with pytest.raises(ValueError, match="compile: expected as many points of a term at every"):
-        trainer.run()

@@ -10,7 +10,7 @@ import torch
 from colloc.training import Stage, Trainer
 from colloc.training._trainer_checks import check_graph
 from torch.optim import lr_scheduler
-from training.problems import NAMES, SQUARE, adam, network, terms
+from training.problems import F64, NAMES, SQUARE, adam, network, terms
 from training.problems import trainer as make
 
 
@@ -25,11 +25,13 @@ def test_what_evaluate_returns(found, error):
 
 def test_parts_that_do_not_fit():
     wanted = "optimizer: expected parameters that the losses depend on, got Adam"
-    net, other = network(), torch.nn.Linear(2, 1).double()
+    net, other = network().requires_grad_(False), torch.nn.Linear(2, 1).double()
+    problem = [cc.Term("a", network(), SQUARE.sample(9, dtype=F64), lambda u, x: u.value, order=0)]
     for optimizer in (torch.optim.Adam(other.parameters()), [Stage(adam(other), 2)]):
         steps = None if isinstance(optimizer, list) else 2
         with pytest.raises(ValueError, match=f"{wanted} with none of them"):
-            Trainer(terms(net), net, optimizer, steps=steps, progress=False).run()
+            Trainer(problem, net, optimizer, steps=steps, progress=False).run()
+    net = network()
     with pytest.raises(TypeError, match=r"sampler\['walls'\]: points: expected a sample"):
         Trainer(terms(net), net, adam(net), {"walls": lambda step: None}, steps=1).run()
     with torch.no_grad(), pytest.raises(ValueError, match=rf"{wanted}.*switched off"):

@@ -21,6 +21,11 @@ from colloc.balancing.gradients import (
 from colloc.balancing.loss_rule import all_finite
 
 
+def capturing(values: Tensor) -> bool:
+    """Whether a CUDA graph is captured."""
+    return values.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
 class CountedRule(Balancer):
     """Base of the rules whose updates run in Python: when one is due, is decided here.
 
@@ -36,6 +41,8 @@ class CountedRule(Balancer):
     calls: Tensor
     updates: Tensor
     last_step: Tensor
+    #: Whether calls leave the weights to :meth:`update`, as in a compiled or captured step.
+    outside: bool = False
 
     def __init__(self, names: Iterable[str], update_every: int, process_group: Any = None) -> None:
         names = check_names(names)
@@ -72,8 +79,9 @@ class CountedRule(Balancer):
         """
         values, dtype = self.stacked(losses)
         self._again = False
-        used = self._step(losses, values, step, terms, dtype) if self._moves(values) else None
-        weights, total = (self._present(), None) if used is None else used
+        moves = self._moves(values) and not self.outside
+        used = self._step(losses, values, step, terms, dtype) if moves else None
+        weights, total = (self._present(step), None) if used is None else used
         return torch.dot(values, weights).to(dtype) if total is None else total
 
     def update(
@@ -92,15 +100,15 @@ class CountedRule(Balancer):
             return True
         return bool(all_finite(averaged(values.detach(), self.process_group)))
 
-    def _present(self) -> Tensor:
-        """The weights of a step without an update, a tensor of its own."""
+    def _present(self, step: int | Tensor | None) -> Tensor:
+        """The weights of a step without an update in its call, a tensor of its own."""
         return self.weight.clone()
 
     def _moves(self, values: Tensor) -> bool:
         """Whether updates are made here at all."""
         if torch.compiler.is_compiling() or not self.training or not torch.is_grad_enabled():
             return False
-        return not (values.is_cuda and torch.cuda.is_current_stream_capturing())
+        return not capturing(values)
 
     def _step(
         self,
@@ -162,7 +170,13 @@ class GradientRule(CountedRule):
 
     A rule defines ``_weigh(gradients, values) -> weights of this step (n,)``, which also
     updates its buffers.
+
+    In float16 set ``gradient_scale`` before a call or an update to the factor of the total, a
+    tensor () (``scaler.scale(torch.ones(()))``): gradients are taken of losses times it, so that
+    they do not underflow, and divided by it again. Losses and total are without it.
     """
+
+    gradient_scale: Tensor | None = None
 
     def __init__(
         self,
@@ -199,7 +213,7 @@ class GradientRule(CountedRule):
         # Hooks of a parameter would see these gradients, and those of the total once more.
         whole = whole and not any(leaf._backward_hooks for leaf in reached)
         targets = reached if whole else [p for p in chosen if id(p) in numbers]
-        found = gradients_of(losses, targets)
+        found = self._gradients(losses, targets)
         place = {id(target): k for k, target in enumerate(targets)}
         with torch.no_grad():
             of_chosen: list[Gradients] = [
@@ -211,6 +225,14 @@ class GradientRule(CountedRule):
             return weights, None
         value = torch.dot(values.detach(), weights).to(dtype)
         return weights, total_with(value, weights, found, reached)
+
+    def _gradients(self, losses: Sequence[Tensor], targets: Sequence[Tensor]) -> list[Gradients]:
+        """The gradient of every loss by every target, computed at the size that is asked for."""
+        factor = self.gradient_scale
+        if factor is None:
+            return gradients_of(losses, targets)
+        found = gradients_of([loss * factor for loss in losses], targets)
+        return [[None if g is None else g / factor for g in row] for row in found]
 
     def _weigh(self, gradients: Sequence[Gradients], values: Tensor) -> Tensor:
         raise NotImplementedError

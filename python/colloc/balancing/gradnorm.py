@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from colloc._checks import check_float
-from colloc.balancing.base import averaged, given_gradient
-from colloc.balancing.gradient_rule import GradientRule
+from colloc.balancing.base import averaged, check_step, given_gradient
+from colloc.balancing.gradient_rule import GradientRule, capturing
 from colloc.balancing.gradients import Gradients, last_weight, norms
 from colloc.balancing.log_weights import (
     active_mean,
@@ -83,7 +83,9 @@ class GradNorm(GradientRule):
 
     The slope of F grows with the losses: with losses of size 1 the default lr is right, with
     losses of size 1000 divide it by 1000. In ``torch.compile`` and in a captured CUDA graph call
-    ``update(losses)`` outside.
+    ``update(losses, step)`` outside; the call inside has the weights before it if it gets the
+    same step (a tensor, where a graph is captured), and those after it without one. With float16
+    give it losses that are not scaled, and ``balancer.gradient_scale`` the scaler's factor.
 
     ==================================  ================================================
     a loss that is, or has              does
@@ -167,11 +169,16 @@ class GradNorm(GradientRule):
         if self.peer:
             refuse_peer_update()
         super().update(losses, step, terms=terms)
-        if self.training:
-            self.used.copy_(self.weight)
 
-    def _present(self) -> Tensor:
-        return (self.used if self._again else self.weight).clone()
+    def _present(self, step: int | Tensor | None) -> Tensor:
+        if self._again:
+            return self.used.clone()
+        outside = self.outside or torch.compiler.is_compiling() or capturing(self.weight)
+        at = check_step(step)
+        if at is None or not self.training or not outside:
+            return self.weight.clone()
+        # A step whose update was made outside has the weights before it, as any other.
+        return torch.where(self.last_step == at, self.used, self.weight)
 
     def _weigh(self, gradients: Sequence[Gradients], values: Tensor) -> Tensor:
         values = averaged(values, self.process_group)

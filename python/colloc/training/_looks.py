@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from colloc.training.trainer import Trainer
 
 
+#: ``state.ended`` where a step could not be looked at.
+_FAILED = "evaluate failed"
+
+
 def intervals(trainer: Trainer) -> tuple[int, int]:
     """Steps between lines of metrics and between evaluations, in the stage that a run is in."""
     stage = trainer.stages[trainer.state.stage]
@@ -28,18 +32,57 @@ def intervals(trainer: Trainer) -> tuple[int, int]:
 
 @torch.no_grad()
 def look_for_errors(trainer: Trainer, extra: bool) -> None:
-    """What ``evaluate`` finds now; one that is extra, as the run stops, leaves random numbers."""
+    """What ``evaluate`` finds now; one that is extra, as the run stops, leaves random numbers.
+
+    Where it fails, the step is saved, and it is looked at when the run goes on (:func:`owed`).
+    """
     assert trainer.evaluate is not None
-    kept = random_state() if extra else None
+    kept = random_state()
     try:
         errors = checks.check_errors(trainer.evaluate())
     except Exception:
         if trainer.processes.count == 1 and trainer._steps.first_bad() is None:
+            set_random_state(kept)  # as they were for it
+            trainer.state.ended = _FAILED
             trainer._save()  # the step is whole
         raise
-    if kept is not None:
+    if extra:
         set_random_state(kept)
     trainer.state.errors, trainer.state.errors_step = errors, trainer.state.step
+
+
+def owed(trainer: Trainer) -> bool:
+    """Whether ``evaluate`` failed at the last step, of this run or of the one that it resumes, so
+    that errors, target and a line of metrics are still to come."""
+    if trainer.state.ended != _FAILED:
+        return False
+    trainer.interrupted = trainer._stopped = False
+    out_of_time = trainer.seconds is not None and trainer.state.seconds >= trainer.seconds
+    trainer._out_of_time = out_of_time
+    return True
+
+
+def look_again(trainer: Trainer, bar: Progress | None) -> bool:
+    """The look that was owed, and its step saved with it; whether the run is over."""
+    over = trainer._look(bar)
+    trainer._saved = -1
+    trainer._save()
+    return over
+
+
+def broken(trainer: Trainer) -> bool:
+    """Whether a sampler that failed has looked at a field that is not finite: a parameter or a
+    loss is not, on the points that are there."""
+    tensors = [*trainer.net.parameters(), *trainer._steps.parameters]
+    if not all(bool(torch.isfinite(one).all()) for one in tensors):
+        return trainer.processes.count == 1 or not trainer._steps.deferred
+    # In several processes the losses may wait for the others.
+    if trainer.processes.count > 1:
+        return False
+    kept = random_state()
+    finite = trainer._losses.finite()
+    set_random_state(kept)
+    return not finite
 
 
 def log(trainer: Trainer, bar: Progress | None) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,8 @@ from colloc.pde import Term
 from colloc.training.precision import Precision
 
 Found = tuple[dict[str, Tensor], Tensor]
+#: Calls within which torch.compile must not reach its limit (8 times).
+_CALLS = 128
 
 
 class Losses:
@@ -36,26 +40,30 @@ class Losses:
         compiled: bool,
         rules: Mapping[str, nn.Module],
     ) -> None:
-        self.terms, self.balancer, self.precision = list(terms), balancer, precision
+        self.terms, self.precision = list(terms), precision
+        self.balancer: Any = balancer
         self.rules = dict(rules)
         self.by_gradients = isinstance(balancer, GradientRule)
         self._moves_outside = isinstance(balancer, CountedRule)
         self.compiled = compiled
         self._call: Callable[[Any], Found] = self.plainly
+        self._calls, self._sizes = 0, self._numbers()
         if compiled:
-            self._call = torch.compile(self.plainly, fullgraph=True, dynamic=False)
+            self._compile()
+
+    def _compile(self) -> None:
+        own = types.MethodType(_of_its_own(Losses.plainly), self)
+        self._call = torch.compile(own, fullgraph=True, dynamic=False)
+        self._calls, self._sizes = 0, self._numbers()
+
+    def _numbers(self) -> list[int]:
+        return [term.x.shape[0] for term in self.terms]
 
     def plainly(self, step: Any) -> Found:
-        """Without torch.compile."""
+        """Without torch.compile, and without the factor of float16."""
         with self.precision.context():
             losses = self._of_terms()
-        # A rule that looks at gradients must see them as they are scaled for float16.
-        scaler = self.precision.scaler
-        if scaler is not None and self.by_gradients:
-            scaled = {name: scaler.scale(loss) for name, loss in losses.items()}
-            return losses, self.balancer(scaled, step, terms=self.terms)
-        total = self.balancer(losses, step, terms=self.terms)
-        return losses, total if scaler is None else scaler.scale(total)
+        return losses, self.balancer(losses, step, terms=self.terms)
 
     def _of_terms(self) -> dict[str, Tensor]:
         rules = self.rules
@@ -72,22 +80,78 @@ class Losses:
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:
         """Weights that :meth:`update` moves do not move by a call."""
-        before = self.balancer.training
-        self.balancer.training = before and not self._moves_outside
+        if not self._moves_outside:
+            yield
+            return
+        self.balancer.outside = True
         try:
             yield
         finally:
-            self.balancer.training = before
+            self.balancer.outside = False
 
     def __call__(self, step: Any) -> Found:
+        """Losses, and the total times the factor of float16."""
+        scaler = self.precision.scaler
+        with self._scaled_gradients():
+            losses, total = self._called(step) if self.compiled else self._call(step)
+        return losses, total if scaler is None else scaler.scale(total)
+
+    def _called(self, step: Any) -> Found:
+        """By torch.compile, which is begun again where it has compiled too often: a set of points
+        that grows now and then (RARD) leaves its old numbers behind."""
+        self._calls += 1
         try:
-            found: Found = self._call(step)
+            return self._call(step)
         except Exception as error:
             if type(error).__name__ != "FailOnRecompileLimitHit":
+                self._say_it_plainly(error)
                 raise
-            fail("compile", "as many points of a term at every step", "other numbers again and "
-                 "again", f"Each is compiled anew, and torch gives up ({error}).")  # fmt: skip
-        return found
+            if self._calls < _CALLS:
+                self._too_often(error)
+        self._compile()
+        return self._call(step)
+
+    def _too_often(self, error: Exception) -> NoReturn:
+        times = f"Each is compiled anew, and torch gives up ({error})."
+        if self._numbers() != self._sizes:
+            fail("compile", "as many points of a term at every step, or at most of them",
+                 "other numbers again and again", f"{times} Keep the number, or use "
+                 "compile=False.")  # fmt: skip
+        fail("compile", "losses that read the same numbers of Python at every step",
+             "others again and again", f"{times} Put what changes into tensors "
+             "(TORCH_LOGS=recompiles names it), or use compile=False.")  # fmt: skip
+
+    @contextlib.contextmanager
+    def _scaled_gradients(self) -> Iterator[None]:
+        """A rule that looks at gradients has them taken at the size of the total's, or those of
+        float16 underflow; losses it sees as they are."""
+        scaler = self.precision.scaler
+        if scaler is None or not self.by_gradients:
+            yield
+            return
+        ones = torch.ones((), device=self.precision.device)
+        self.balancer.gradient_scale = scaler.scale(ones)
+        try:
+            yield
+        finally:
+            self.balancer.gradient_scale = None
+
+    def _say_it_plainly(self, error: Exception) -> None:
+        """Raise what is wrong without torch.compile, too: there the message is ours."""
+        if not type(error).__module__.startswith("torch._dynamo"):
+            return
+        with torch.no_grad(), self.precision.context():
+            try:
+                self._of_terms()
+            except (TypeError, ValueError) as plain:
+                raise plain from error
+
+    def finite(self) -> bool:
+        """Whether the losses are finite on the points that are there; no weight moves. One that
+        cannot be had counts as if it were."""
+        with torch.no_grad(), self.precision.context(), contextlib.suppress(Exception):
+            return all(bool(torch.isfinite(loss)) for loss in self._of_terms().values())
+        return True
 
     def update(self, step: int) -> None:
         """Move the weights of a rule that looks at gradients or rows, outside of a compiled or
@@ -104,10 +168,18 @@ class Losses:
             losses = self._of_terms()
         for rule in moving:
             rule.train()
-        scaler = self.precision.scaler
-        if scaler is not None and self.by_gradients:
-            losses = {name: scaler.scale(loss) for name, loss in losses.items()}
-        self.balancer.update(losses, step, terms=self.terms)  # type: ignore[operator]
+        with self._scaled_gradients():
+            self.balancer.update(losses, step, terms=self.terms)
+
+
+def _of_its_own(function: Any) -> Any:
+    """The same function with a code object of its own: torch.compile counts what it compiles
+    for each of these, and what it has made is freed with it."""
+    own = types.FunctionType(
+        function.__code__.replace(), function.__globals__, function.__name__,
+        function.__defaults__, function.__closure__,
+    )  # fmt: skip
+    return functools.update_wrapper(own, function)
 
 
 class Captured:

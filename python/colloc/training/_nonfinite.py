@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from colloc.training._bad_rows import BadRows, bad_rows
 from colloc.training._saved import restore
+from colloc.training._steps import GRADIENTS
 from colloc.training.stage import slow_down
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def stop_or_go_back(trainer: Trainer, step: int) -> None:
     if again or deferred:  # a GPU's parameters are spoiled by now
         saved = _back(trainer)
     at = trainer.state.step
+    if trainer._steps.problem.startswith(GRADIENTS):  # it went down with them, for nothing
+        trainer.precision.scale_anew()
     if again:
         trainer.rollbacks += 1
         slow_down(trainer.stages, 0.5 ** (trainer.rollbacks - saved))
@@ -65,6 +68,8 @@ def _advice(trainer: Trainer, step: int, found: list[BadRows]) -> str:
                 "give the sampler, or sample, seed=0 (an unscrambled sequence begins with the "
                 f"corner of the domain), or {there}"
             )
+    elif trainer._steps.problem.startswith(GRADIENTS):
+        there = "look for what has no finite derivative in a residual, like torch.sqrt at 0"
     if step == 0:
         if there:
             return f"No step was made before: {there}."

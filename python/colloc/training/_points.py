@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from colloc._checks import describe, fail_type
+from colloc._checks import describe, fail, fail_type
 from colloc.geometry import Points
 from colloc.pde import Term
 from colloc.sampling.ahead import FEWEST, Block
@@ -47,8 +47,9 @@ class NewPoints:
 
     def place(
         self, samplers: Mapping[str, Callable[[int], Any]], step: int, left: int, begins: bool
-    ) -> None:
-        """Points of a step for the terms that have a sampler.
+    ) -> bool:
+        """Points of a step for the terms that have a sampler; whether some lie in other memory
+        than before, so that a captured graph would not read them.
 
         Args:
             samplers: by the names of terms.
@@ -58,13 +59,15 @@ class NewPoints:
         """
         if begins:
             self.forget()
+        moved = False
         for term in self.terms:
             sampler = samplers.get(term.name)
             if sampler is None:
                 continue
             block = self._block(term.name, sampler, step, left, _MEMORY // len(samplers))
             points = sampler(step) if block is None else block.points(step, own=not self.fixed)
-            place(term, points, self.fixed)
+            moved = place(term, points, self.fixed) or moved
+        return moved
 
     def forget(self) -> None:
         """Leave what was made beforehand: a sampler's state has changed."""
@@ -95,8 +98,8 @@ def _same(seed: Any, other: Any) -> bool:
     return seed is other or (isinstance(seed, int) and isinstance(other, int) and seed == other)
 
 
-def place(term: Term, points: Any, fixed: bool) -> None:
-    """Give a term its points of this step.
+def place(term: Term, points: Any, fixed: bool) -> bool:
+    """Give a term its points of this step; whether they lie in other memory than before.
 
     Args:
         term: whose points.
@@ -107,15 +110,12 @@ def place(term: Term, points: Any, fixed: bool) -> None:
         TypeError, ValueError: they are no points, or of a kind that has no fixed memory.
     """
     if not fixed:
-        try:
-            term.points = points
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"sampler[{term.name!r}]: {error}") from error
-        return
+        _assign(term, points)
+        return True
     old = term.points
     if isinstance(old, Points) and isinstance(points, Points) and _alike(old, points):
         _copy_columns(old, points)
-        return
+        return False
     if (
         isinstance(old, Tensor)
         and isinstance(points, Tensor)
@@ -123,9 +123,20 @@ def place(term: Term, points: Any, fixed: bool) -> None:
     ):
         if old is not points:
             old.copy_(points.detach())
-        return
+        return False
     # The first of their kind: in memory of their own, which the next ones are copied to.
-    term.points = _own(points, f"points of term {term.name!r}")
+    own = _own(points, f"points of term {term.name!r}")
+    _assign(term, own)
+    if term.x.shape[0] == 0:  # torch.compile would hide the loss's own message
+        fail(f"sampler[{term.name!r}]", "at least one point", "none")
+    return True
+
+
+def _assign(term: Term, points: Any) -> None:
+    try:
+        term.points = points
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"sampler[{term.name!r}]: {error}") from error
 
 
 def _copy_columns(old: Points, new: Points) -> None:

@@ -51,7 +51,8 @@ class State:
         self.ended = ""
         """Why the run is over, or why an earlier one was that it resumes: "steps", "target",
         "seconds" (the limit of time), "interrupted" (SIGINT, SIGTERM), "stopped"
-        (``trainer.stop()``), "not finite"; "" while it goes on, and after a loop was left."""
+        (``trainer.stop()``), "not finite", "evaluate failed"; "" while it goes on, and after a loop
+        was left."""
         self._balancer = balancer
 
     @property

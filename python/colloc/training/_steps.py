@@ -11,15 +11,19 @@ from torch import Tensor
 
 from colloc._checks import fail
 from colloc.training._losses import Captured, Found, Losses
+from colloc.training.precision import LEAST_SCALE
 from colloc.training.processes import FLAGS, Processes
 from colloc.training.stage import Stage
+
+GRADIENTS = "norm of the gradients"
 
 
 class Steps:
     """Makes steps, and looks whether their losses and gradients are finite.
 
     On a CPU a step is looked at before the optimiser moves. A GPU is not waited for: the first
-    step that was not finite is noted there, and :meth:`first_bad` reads the note.
+    step that was not finite is noted there, and :meth:`first_bad` reads the note. Gradients of
+    float16 may overflow by their scale: they count where it cannot be the scale any more.
 
     Args:
         losses: of the problem.
@@ -37,8 +41,9 @@ class Steps:
         self.deferred = device.type != "cpu"
         self.problem = ""
         names = [term.name for term in losses.terms]
+        scaled = f" with losses scaled by {LEAST_SCALE:.0e}"
         self.labels = [*(f"loss of term {name!r}" for name in names), "total loss",
-                       "norm of the gradients"]  # fmt: skip
+                       GRADIENTS + ("" if self.scaler is None else scaled)]  # fmt: skip
         self.note = torch.full((1 + len(self.labels),), -1.0, dtype=torch.float64, device=device)
         self._number = torch.zeros((), dtype=torch.int64, device=device)
         self._captured: dict[int, Captured] = {}
@@ -75,8 +80,10 @@ class Steps:
         self._captured.clear()
 
     def closure(self, stage: Stage, step: int, flags: list[float]) -> Found | None:
-        """One ``optimizer.step(closure)``; parameters that are not finite are taken back."""
+        """One ``optimizer.step(closure)``; parameters that are not finite are taken back, and all
+        that has moved where an error leaves the step."""
         before = [p.detach().clone() for p in self.parameters]
+        put_back = stage.kept()
         seen: list[Found] = []
 
         def closure() -> Tensor:
@@ -88,22 +95,30 @@ class Steps:
             seen.append(({name: loss.detach() for name, loss in losses.items()}, whole))
             return whole
 
-        stage.optimizer.step(closure)  # type: ignore[arg-type]
-        finite = torch.stack([torch.isfinite(p).all() for p in self.parameters]).all()
-        first = seen[0]
-        self.problem = self._bad(first, None) or (
-            "" if bool(finite) else "parameters after the optimiser's step"
-        )
-        self._agree(flags, bad=bool(self.problem))
+        try:
+            stage.optimizer.step(closure)  # type: ignore[arg-type]
+            finite = torch.stack([torch.isfinite(p).all() for p in self.parameters]).all()
+            first = seen[0]
+            self.problem = self._bad(first, None) or (
+                "" if bool(finite) else "parameters after the optimiser's step"
+            )
+            self._agree(flags, bad=bool(self.problem))
+        except BaseException:  # of a residual, or Ctrl-C: the loop may be entered again
+            self._move_back(before)
+            put_back()
+            raise
         if flags[0] > 0:
-            with torch.no_grad():
-                torch._foreach_copy_(self.parameters, before)
+            self._move_back(before)
             stage.optimizer.state.clear()  # its history has what is not finite
             self.problem = self.problem or "a loss or gradient in another process"
             return None
         return first
 
     # ---- the parts -------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _move_back(self, before: list[Tensor]) -> None:
+        torch._foreach_copy_(self.parameters, before)
 
     def _zero(self) -> None:
         for p in self.parameters:
@@ -124,6 +139,9 @@ class Steps:
         self._backward(stage, total)
         if not alone:
             self._average(flags, bad)
+            if bad or (flags is not None and flags[0] > 0):  # before the scaler begins a step
+                self.problem = bad or "a loss or gradient in another process"
+                return None
         if self.scaler is not None:
             self.scaler.unscale_(stage.optimizer)
         norm = self._norm(stage)
@@ -132,16 +150,17 @@ class Steps:
         if self.deferred:
             self._note(found, norm, number)
         else:
-            bad = bad or (self._bad(None, norm) if self.scaler is None else "")
-            if bad or (flags is not None and flags[0] > 0):
-                self.problem = bad or "a loss or gradient in another process"
-                return None
+            bad = self._bad(None, norm)
         if self.scaler is None:
-            stage.optimizer.step()
+            if not bad:
+                stage.optimizer.step()
         else:
-            self.scaler.step(stage.optimizer)
+            if bad and self.scaler.get_scale() > LEAST_SCALE:
+                bad = ""  # it may have been the scale
+            self.scaler.step(stage.optimizer)  # left out where gradients are not finite
             self.scaler.update()
-        return found
+        self.problem = bad or self.problem
+        return None if bad else found
 
     def _backward(self, stage: Stage, total: Tensor) -> None:
         """Gradients of all parameters; the stage's must be among them."""
@@ -195,7 +214,7 @@ class Steps:
         """What is not finite, in words; nothing where all is."""
         if norm is not None:
             value = norm.item()
-            return "" if math.isfinite(value) else f"norm of the gradients, {value}"
+            return "" if math.isfinite(value) else f"{self.labels[-1]}, {value}"
         assert found is not None
         losses, total = found
         if math.isfinite(total.item()):  # most steps; losses that cancel are seen with the next
@@ -209,10 +228,12 @@ class Steps:
         losses, total = found
         parts = [*losses.values(), total, norm]
         values = torch.stack([part.to(torch.float64) for part in parts])
-        checked = values if self.scaler is None else values[:-1]
+        finite = torch.isfinite(values)
+        if self.scaler is not None:
+            finite[-1] |= self.scaler.scale(torch.ones_like(norm)) > LEAST_SCALE
         step = number if isinstance(number, Tensor) else self._number.fill_(number)
         new = torch.cat((step.to(torch.float64).reshape(1), values))
-        first = (self.note[0] < 0) & ~torch.isfinite(checked).all()
+        first = (self.note[0] < 0) & ~finite.all()
         self.note.copy_(torch.where(first, new, self.note))
 
     def first_bad(self) -> int | None:

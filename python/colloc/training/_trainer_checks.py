@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -44,6 +45,25 @@ def check_net(net: Any) -> nn.Module:
     if next(iter(net.parameters()), None) is None:
         fail("net", "a module with parameters", f"{type(net).__name__} without any")
     return net
+
+
+def check_output(output: Any) -> Any:
+    """A path, or None."""
+    if output is not None and not isinstance(output, (str, os.PathLike)):
+        fail_type("output", "a folder's path (a str or a Path), or None", describe(output),
+                  'Write output="runs/first".')  # fmt: skip
+    return output
+
+
+def check_net_trained(net: nn.Module, stages: Sequence[Stage]) -> None:
+    """The network is one that an optimiser changes, or one that is to stay as it is."""
+    free = {id(p) for p in net.parameters() if p.requires_grad}
+    known = {id(p) for stage in stages for p in stage.parameters()}
+    if free and not free & known:
+        fail("net", "the network that the optimiser changes",
+             f"{type(net).__name__}, of which no parameter is in an optimiser",
+             "Pass the network that the terms and the optimiser were made with; one that is to "
+             "stay as it is needs net.requires_grad_(False).")  # fmt: skip
 
 
 def check_errors(found: Any) -> dict[str, float]:

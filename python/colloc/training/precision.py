@@ -13,6 +13,9 @@ from colloc._checks import check_choice, describe, fail
 from colloc.pde import Term
 
 PRECISIONS = ("float64", "float32", "bfloat16", "float16")
+# Scaled losses that give gradients which are not finite even here, 30 halvings down, did not
+# overflow by their scale.
+FIRST_SCALE, LEAST_SCALE = 2.0**16, 2.0**-14
 _LOWERED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -22,10 +25,12 @@ class Precision:
     "float64" and "float32" are the network's own dtype. "bfloat16" and "float16" keep the
     parameters in float32 and compute the network's products in the lower precision (autocast);
     gradients of float16 are scaled so that they do not underflow, and a step whose gradients
-    overflow is left out (torch.amp.GradScaler). Second derivatives lose all their digits there:
-    a relative error eps of the values becomes one of eps / h^2 over a length h of the network, so
-    terms of an order above 1 are refused. First-order forms (``first_order=True`` of the
-    equations in :mod:`colloc.pde`) need no more than order 1.
+    overflow is left out, with half the scale for the next (torch.amp.GradScaler). Gradients that
+    are not finite after 30 halvings either are so by themselves, and end the run. Second
+    derivatives lose all their digits there: a relative error eps of the values becomes one of
+    eps / h^2 over a length h of the network, so terms of an order above 1 are refused.
+    First-order forms (``first_order=True`` of the equations in :mod:`colloc.pde`) need no more
+    than order 1.
 
     Args:
         name: one of ``PRECISIONS``, or None: the network as it is.
@@ -61,13 +66,20 @@ class Precision:
                         "in first-order form (first_order=True in colloc.pde), order 1.",
                     )
         scaled = self.name == "float16"
-        self.scaler = torch.amp.GradScaler(device.type) if scaled else None
+        self.scaler = torch.amp.GradScaler(device.type, FIRST_SCALE) if scaled else None
 
     def context(self) -> Any:
         """In which the losses are computed."""
         if self.lowered is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.lowered)
+
+    def scale_anew(self) -> None:
+        """Begin with the first scale: one that went down for nothing would let gradients
+        underflow."""
+        if self.scaler is not None:
+            anew = {"scale": FIRST_SCALE, "_growth_tracker": 0}
+            self.scaler.load_state_dict(self.scaler.state_dict() | anew)
 
     def state_dict(self) -> dict[str, Any] | None:
         """The scaler's state."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,8 +32,8 @@ class Stage:
         schedule: of the learning rate, moved once a step; see :mod:`colloc.training.schedules`.
         clip: largest norm of all gradients together; None: as they are.
         resample: whether every step has new points; None: where no closure is needed.
-        until: share of the run, by steps or by seconds, at which the stage ends even before its
-            steps are made; the last stage goes on to the end.
+        until: share of the run, by steps or by seconds, in (0, 1], at which the stage ends even
+            before its steps are made; the last stage goes on to the end.
         log_every, evaluate_every: as of the trainer, within this stage; None: as there. A step of
             L-BFGS is many iterations: log_every=1 has a line of metrics for each.
 
@@ -76,11 +76,16 @@ class Stage:
                 fail("clip", f"None with {name}", str(self.clip), "Its line search needs the "
                      "gradients as they are.")  # fmt: skip
         self.until = check_float("until", self.until, positive=True)
+        if self.until > 1.0:
+            fail("until", "a share of the run, in (0, 1]", f"{self.until:g}",
+                 "A number of steps is steps; of seconds, seconds of the Trainer.")  # fmt: skip
         for name in ("log_every", "evaluate_every"):
             if getattr(self, name) is not None:
                 setattr(self, name, check_int(name, getattr(self, name), minimum=1))
         if self.resample is None:
             self.resample = not self.needs_closure
+        if not isinstance(self.resample, bool):
+            fail_type("resample", "True, False or None", describe(self.resample))
 
     @property
     def needs_closure(self) -> bool:
@@ -106,7 +111,7 @@ class Stage:
         """The optimiser's state and the schedule's, and the steps."""
         schedule = None if self.schedule is None else self.schedule.state_dict()
         found = {"optimizer": self.optimizer.state_dict(), "schedule": schedule}
-        return found | {"kinds": self._kinds, "steps": self.steps}
+        return found | {"kinds": self._kinds, "steps": self.steps, "dtypes": self._dtypes}
 
     def check_state_dict(self, state: dict[str, Any]) -> None:
         """Whether a state is of this kind of optimiser and schedule.
@@ -127,15 +132,43 @@ class Stage:
         """
         self.check_state_dict(state)
         self.optimizer.load_state_dict(state["optimizer"])
-        # torch gives numbers of its own (NAdam's product) the parameter's dtype: not the same bits.
-        parameters = self.parameters()
-        for k, saved in state["optimizer"].get("state", {}).items():
-            for name, value in saved.items() if isinstance(k, int) else ():
-                if isinstance(value, torch.Tensor) and value.ndim == 0 < parameters[k].ndim:
-                    mine = self.optimizer.state[parameters[k]]
-                    mine[name] = value.to(mine[name].device, copy=True)
+        saved = state["optimizer"].get("state", {})
+        # torch gives all tensors the parameter's dtype (NAdam's product, L-BFGS's vectors of
+        # several parameters): not the same bits. Of parameters in another dtype it is right.
+        if state.get("dtypes", self._dtypes) == self._dtypes and (
+            "dtypes" in state or self._may_be_of(saved)
+        ):
+            for k, p in enumerate(self.parameters()):
+                if k in saved and p in self.optimizer.state:
+                    self.optimizer.state[p] = _as_saved(self.optimizer.state[p], saved[k])
         if self.schedule is not None and state["schedule"] is not None:
             self.schedule.load_state_dict(state["schedule"])
+
+    def kept(self) -> Callable[[], None]:
+        """What puts the optimiser's state back as it is now."""
+        state, groups = getattr(self.optimizer, "state", {}), self.optimizer.param_groups
+        # L-BFGS lengthens and shortens its history, and never changes a vector in it.
+        deep = type(self.optimizer) is not torch.optim.LBFGS
+        before = {p: _copied(mine, deep) for p, mine in state.items()}
+        options = [_copied({k: v for k, v in g.items() if k != "params"}, deep) for g in groups]
+
+        def put_back() -> None:
+            state.clear()
+            state.update(before)
+            for group, mine in zip(groups, options, strict=True):
+                group.update(mine)
+
+        return put_back
+
+    def _may_be_of(self, saved: Any) -> bool:
+        """Whether an optimiser's state, of a checkpoint that says no dtypes, is of parameters
+        like these."""
+        known = {p.dtype for p in self.parameters()}
+        return all(t.dtype in known for t in _tensors(saved) if t.ndim and t.is_floating_point())
+
+    @property
+    def _dtypes(self) -> list[str]:
+        return [str(p.dtype).removeprefix("torch.") for p in self.parameters()]
 
     @property
     def _kinds(self) -> list[str | None]:
@@ -148,6 +181,39 @@ def _needs_closure(optimizer: Optimizer) -> bool:
         return True
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _tensors(value: Any) -> Iterable[torch.Tensor]:
+    """All in nested dicts, lists and tuples."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(one)
+
+
+def _as_saved(mine: Any, saved: Any) -> Any:
+    """What an optimiser has loaded, in the dtypes in which it was saved."""
+    if isinstance(saved, torch.Tensor) and isinstance(mine, torch.Tensor):
+        return mine if mine.dtype == saved.dtype else saved.to(mine.device, copy=True)
+    if isinstance(saved, dict) and isinstance(mine, dict):
+        # The count's dtype goes by where it is (fused, capturable).
+        return {k: _as_saved(v, saved[k]) if k in saved and k != "step" else v
+                for k, v in mine.items()}  # fmt: skip
+    if type(saved) in (list, tuple) and type(mine) is type(saved) and len(mine) == len(saved):
+        return type(saved)(map(_as_saved, mine, saved))
+    return mine
+
+
+def _copied(value: Any, deep: bool) -> Any:
+    """Tensors copied, and what holds them; those in lists only where ``deep``."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {k: _copied(v, deep) for k, v in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_copied(v, deep) if deep else v for v in value)
+    return value
 
 
 def slow_down(stages: Sequence[Stage], factor: float) -> None:

@@ -19,7 +19,7 @@ from colloc.balancing import Sum
 from colloc.pde import Term
 from colloc.training import _trainer_checks as checks
 from colloc.training._ends import over_before, over_now, stage_over
-from colloc.training._looks import intervals, log, look_for_errors
+from colloc.training._looks import broken, intervals, log, look_again, look_for_errors, owed
 from colloc.training._losses import Losses, fit_rates
 from colloc.training._nonfinite import stop_or_go_back
 from colloc.training._output import Output
@@ -135,6 +135,7 @@ class Trainer:
         self.terms = checks.check_terms(problem)
         self.net = checks.check_net(net)
         self.stages = stages_of(optimizer, steps, schedule, clip)
+        checks.check_net_trained(net, self.stages)
         self.parameters = check_parameters(parameters, self.stages)
         self.samplers = checks.check_samplers(sampler, self.terms)
         names = [term.name for term in self.terms]
@@ -181,10 +182,11 @@ class Trainer:
         self.interrupted = self._out_of_time = self._asked = self._stopped = False
         self.rollbacks, self._saved, self._own_seconds = 0, -1, 0.0
         self._points_of: tuple[int, int] | None = None
+        self._unplaced: Exception | None = None
         self._new_points = NewPoints(self.terms, self.fixed)
         mine = [*net.parameters(), *net.buffers(), *self.balancer.parameters(), *trained]
         self.processes.same_start(checks.unique(mine))
-        self._output = Output(output, keep, bool(tensorboard), self.processes)
+        self._output = Output(checks.check_output(output), keep, bool(tensorboard), self.processes)
         found = self._output.open(bool(resume))
         if found is not None:
             restore(self, found)
@@ -221,21 +223,25 @@ class Trainer:
             ProcessError: another process is gone.
             OSError: the last checkpoint could not be written.
         """
-        self.state.ended = over_before(self)
+        late = owed(self)
+        self.state.ended = "" if late else over_before(self)
         claim = nullcontext() if self.state.ended else self._output.claimed()
         with claim, self.processes.watched():
-            yield from self._loop()
+            yield from self._loop(late)
 
     def stop(self) -> None:
         """End the run after the next step, with a checkpoint. In several processes one of them
         may ask alone: its request goes along with the gradients, and all end together."""
         self._asked = True
 
-    def _loop(self) -> Iterator[State]:
+    def _loop(self, late: bool) -> Iterator[State]:
         bar = Progress() if self.show and self.processes.first else None
         done = self.state.ended != ""
         try:
             with Interrupt() as interrupt:
+                if late:
+                    done = look_again(self, bar)
+                    yield self.state
                 while not done:
                     if self._one(interrupt.requested):
                         done = self._look(bar)
@@ -273,6 +279,7 @@ class Trainer:
         state, steps = self.state, self._steps
         stage = self.stage
         self._place(stage)
+        unplaced, self._unplaced = self._unplaced, None
         out_of_time = self.seconds is not None and state.seconds >= self.seconds
         flags = [0.0, float(stop), float(self._asked), float(out_of_time), self._own_seconds]
         if stage.needs_closure:
@@ -283,6 +290,12 @@ class Trainer:
             found = steps.plain(stage, state.step, flags)
         if found is None:
             stop_or_go_back(self, state.step)
+            return False
+        if unplaced is not None:  # a GPU notes what is not finite
+            bad = steps.first_bad()
+            if bad is None:
+                raise unplaced
+            stop_or_go_back(self, bad)
             return False
         stage.move_rate(self.precision.scaler is not None)
         state.losses, state.total = found
@@ -303,7 +316,13 @@ class Trainer:
             return
         begins = self._points_of is None or self._points_of[0] != state.stage
         left = end_of(self.stages, state, self.total_steps) - state.step if stage.resample else 1
-        self._new_points.place(self.samplers, now[1], left, begins)
+        try:
+            if self._new_points.place(self.samplers, now[1], left, begins) and self.graph:
+                self._steps.forget_graphs()  # it would read the memory of the old ones
+        except Exception as error:
+            if not broken(self):
+                raise
+            self._unplaced = error  # the step itself shows what is not finite, on old points
         if begins:
             self._losses.train(True)
             if stage.needs_closure:
