@@ -90,7 +90,10 @@ class Ansatz(nn.Module):
     cross the domain, with m = 1. Exact normal derivatives bend u near walls and joints, more than
     a smooth network follows: where u is smooth, put them into the loss and leave them out here,
     or take the first-order form and L-BFGS as examples/poisson_mixed.py does. N2 helps, but not
-    enough for second derivatives. Figures: docs/performance.md.
+    enough for second derivatives. What depends on points and fixed data alone is kept for each set
+    of points: where data are functions, new points at every step cost about as much again as the
+    step itself; a few sets in turn, or new points now and then, do not. Figures:
+    docs/performance.md.
 
     ``field(x)`` is the value, ``cc.jet(field, x, order)`` its jet, differentiable in the weights
     by one backward. A Robin or Neumann condition needs the network one order higher: its

@@ -1,9 +1,23 @@
-"""The distance function in plain torch, for what the op cannot do: forward mode."""
+"""The distance function in plain torch, for what the op cannot do: forward mode, exports.
+Its derivatives are in colloc/boundary/plain_jets.py."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Place(NamedTuple):
+    """Where points lie with respect to pieces; (P, N) each, what has two entries by coordinate."""
+
+    f: Tensor  # F = side f >= 0 in value
+    t: Tensor
+    side: Tensor
+    n: list[Tensor]  # minus the nearer end
+    both: list[Tensor]  # (x - a) + (x - b)
+    f1: list[Tensor]  # at the nearer end
 
 
 def distance_formula(x: Tensor, pieces: Tensor, piece: Tensor | None, m: int, k: float) -> Tensor:
@@ -11,10 +25,24 @@ def distance_formula(x: Tensor, pieces: Tensor, piece: Tensor | None, m: int, k:
 
     As there, the nearest piece is taken out of the sum, and what is divided by is not 0.
     """
+    at = place(x, pieces, piece)
+    square = k * at.f * at.f
+    root = (at.t * at.t + square * at.f * at.f + 1e-300).sqrt()
+    before = at.t >= 0
+    ratio = square * at.f * (0.5 / (root + at.t.abs()))
+    w = torch.where(before, torch.zeros_like(at.f), 0.5 * (root + at.t.abs()))
+    norm = torch.where(before, 1 + ratio * ratio, at.f * at.f + w * w).sqrt()
+    trimmed = pieces[:, 17:18] != 0
+    phi = torch.where(trimmed, torch.where(before, at.f * norm, norm), at.f)
+    return _joined(phi, m).to(x.dtype)
+
+
+def place(x: Tensor, pieces: Tensor, piece: Tensor | None) -> Place:
+    """Where x (N, 2) lies with respect to pieces (P, 19)."""
     columns = pieces.unsqueeze(2).unbind(1)  # (P, 1) each
     a, a_low, b, b_low = (columns[i : i + 2] for i in range(0, 8, 2))
     f0, f1a, f1b, f2 = columns[8], columns[9:11], columns[11:13], columns[13]
-    t1, t2, trimmed, extent = columns[14:16], columns[16], columns[17], columns[18]
+    t1, t2, extent = columns[14:16], columns[16], columns[18]
     precise = x.double()
     point = precise.t().unsqueeze(1)  # (2, 1, N)
     d = [(point[i] - a[i]) - a_low[i] for i in (0, 1)]
@@ -31,30 +59,20 @@ def distance_formula(x: Tensor, pieces: Tensor, piece: Tensor | None, m: int, k:
     if piece is not None:
         on = piece == torch.arange(pieces.shape[0], device=x.device).unsqueeze(1)
     nothing = on | (f.abs() <= none)
-    side = torch.where(on | (f >= -noise), 1.0, -1.0)
+    side = torch.where(on | (f >= -noise), 1.0, -1.0).double()
     # The value is 0 or abs(f), the derivatives are those of side f.
-    size = torch.where(nothing, torch.zeros_like(f), f.abs()).detach()
-    f = side * (f - f.detach()) + size
-    floor = torch.where(on, 0.0, torch.where(nothing & (t >= -none), 0.0, -torch.inf))
-    t = (t - t.detach()) + torch.maximum(t, floor).detach()
-
-    square = k * f * f
-    root = (t * t + square * f * f + 1e-300).sqrt()
-    before = t >= 0
-    ratio = square * f * (0.5 / (root + t.abs()))
-    w = torch.where(before, torch.zeros_like(f), 0.5 * (root + t.abs()))
-    norm = torch.where(before, 1 + ratio * ratio, f * f + w * w).sqrt()
-    phi = torch.where(trimmed != 0, torch.where(before, f * norm, norm), f)
-    return _joined(phi, m).to(x.dtype)
+    size = torch.where(nothing, torch.zeros_like(f), f.abs())
+    f = side * f + _held(size - side * f)
+    least = on | (nothing & (t >= -none))
+    t = t + _held(torch.where(least & (t < 0), -t, torch.zeros_like(t)))
+    return Place(f, t, side, n, [d[i] + e[i] for i in (0, 1)], f1)
 
 
-def distance_slopes(x: Tensor, pieces: Tensor, piece: Tensor | None, m: int, k: float) -> Tensor:
-    """phi and its two first derivatives, (3, N), by autograd of :func:`distance_formula`."""
-    with torch.enable_grad():
-        at = x.detach().clone().requires_grad_(True)
-        phi = distance_formula(at, pieces, piece, m, k)
-        (slope,) = torch.autograd.grad(phi.sum(), at)
-    return torch.cat((phi.detach().unsqueeze(0), slope.t()))
+def _held(small: Tensor) -> Tensor:
+    """Differences of the size of rounding, without derivatives. Not by ``detach``, which exports
+    take out, since the fields in them are differentiated by the points."""
+    scale = 2.0**900  # makes them whole numbers, down to 1e-255
+    return (small * scale).floor() / scale
 
 
 def _joined(phi: Tensor, m: int) -> Tensor:
@@ -72,7 +90,11 @@ def _joined(phi: Tensor, m: int) -> Tensor:
     others = torch.where(is_nearest, torch.zeros_like(ratio), ratio**m).sum(0)
     value = nearest[0] * (1 + others) ** (-1 / m)
     joint = zero.any(0)
-    count = (phi == 0).sum(0)
     at_joint = torch.where(phi == 0, phi, torch.zeros_like(phi)).sum(0)
-    share = count.clamp(min=1).to(phi.dtype) ** (-(m + 1) / m)
-    return torch.where(joint, share * at_joint, value)
+    return torch.where(joint, share(phi, m) * at_joint, value)
+
+
+def share(phi: Tensor, m: int) -> Tensor:
+    """What each piece's part at a joint is multiplied by, (N,)."""
+    count = (phi == 0).sum(0)
+    return count.clamp(min=1).to(phi.dtype) ** (-(m + 1) / m)

@@ -30,10 +30,14 @@ def forward_mode_active() -> bool:
 _plain_formulas = False
 
 
+#: Of ops whose derivatives in plain torch need the algebra of jets; colloc.boundary has them.
+jet_formulas: dict[str, Callable[..., torch.Tensor]] = {}
+
+
 @contextmanager
 def plain_formulas() -> Iterator[None]:
     """Every wrapper that has a plain torch formula runs that: for graphs that are used without
-    this package. Of distances and transfinite weights there are values and first derivatives."""
+    this package."""
     global _plain_formulas  # noqa: PLW0603 - switched for the time of an export
     before, _plain_formulas = _plain_formulas, True
     try:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from colloc._checks import check_float, check_int, check_points, fail, fail_type
-from colloc.ops._distance_formula import distance_formula, distance_slopes
+from colloc.ops._distance_formula import distance_formula
 from colloc.ops._registration import (
     DifferentiableOp,
     check_device,
     formula_needed,
+    jet_formulas,
     plain_formulas_wanted,
 )
 
@@ -158,8 +159,8 @@ def distance(
         if tensor is not None and tensor.device != x.device:
             fail(name, f"a tensor on the device of x, {x.device}", str(tensor.device))
     if formula_needed(x.device):
-        if str(order) == "1" and plain_formulas_wanted():
-            return distance_slopes(x, pieces, piece, m, length**-2)
+        if str(order) != "0" and plain_formulas_wanted():
+            return jet_formulas["distance"](x, pieces, piece, m, length**-2, order)
         if str(order) != "0":
             raise RuntimeError(
                 f"distance: expected order 0 in forward mode (jvp, jacfwd, dual numbers), and "

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from colloc._checks import check_float, check_int, describe, fail, fail_type
-from colloc.ops._registration import check_device, formula_needed, plain_formulas_wanted
+from colloc.ops._registration import (
+    check_device,
+    formula_needed,
+    jet_formulas,
+    plain_formulas_wanted,
+)
 from colloc.ops.jet_activation import MAX_JET_INPUTS, jet_size
 
 _op = torch.ops.colloc.transfinite.default
@@ -84,8 +89,8 @@ def transfinite(
     listed = check_mu(mu, phi.shape[0])
     length = check_float("length", length, positive=True)
     forward = formula_needed(phi.device)
-    if str(order) == "1" and plain_formulas_wanted():
-        return _slopes(phi, listed, length)
+    if str(order) != "0" and plain_formulas_wanted():
+        return jet_formulas["transfinite"](phi, listed, length, order, n)
     if forward and str(order) != "0":
         raise RuntimeError(
             f"transfinite: expected order 0 in forward mode (jvp, jacfwd, dual numbers), and under "
@@ -112,21 +117,3 @@ def _formula(phi: Tensor, mu: list[int], length: float) -> Tensor:
     weights = torch.softmax(-exponents * (wide / length).log(), dim=0)
     shared = zero.double() / zero.sum(0).clamp(min=1)
     return torch.where(joint, shared, weights).to(phi.dtype).T
-
-
-def _slopes(phi: Tensor, mu: list[int], length: float) -> Tensor:
-    """The weights and their first derivatives, (K, N, M), by autograd of :func:`_formula`.
-
-    On a group of mu = 1 the derivatives are not 0, as the formula has them there.
-    """
-    if min(mu) < 2:
-        fail("mu", "exponents >= 2 where plain torch takes the weights' derivatives", str(mu))
-    with torch.enable_grad():
-        values = phi[:, 0].detach().clone().requires_grad_(True)
-        weights = _formula(values, mu, length)
-        by_phi = [
-            torch.autograd.grad(weights[:, i].sum(), values, retain_graph=True)[0]
-            for i in range(len(mu))
-        ]
-    slopes = [(one.unsqueeze(1) * phi[:, 1:]).sum(0) for one in by_phi]
-    return torch.cat((weights.detach().unsqueeze(0), torch.stack(slopes, dim=2)))

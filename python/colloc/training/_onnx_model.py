@@ -41,7 +41,7 @@ def model_of(graph: fx.GraphModule, onnx: Any) -> Any:
             key = BUILTIN.get(node.target, str(node.target))
             rule = RULES.get(key)
             if rule is None:
-                fix = "Export to a .pt2 or .pt file, or write that part with other operations."
+                fix = "Export to a .pt2 or .py file, or write that part with other operations."
                 fail("field", "operations that the ONNX export knows", key, fix)
             names[node] = rule(writer, node, [_named(one, names) for one in node.args])
     made = onnx.helper.make_graph(writer.nodes, "field", ends[:1], ends[1:], writer.constants)

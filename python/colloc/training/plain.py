@@ -26,6 +26,7 @@ _SPLIT = [
     _aten.silu_backward,
     _aten.gelu_backward,
     _aten.softplus_backward,
+    _aten.rsub,
 ]
 #: Points that are traced with: a prime number, which is the size of nothing else.
 _TRACED = 1009
@@ -202,6 +203,9 @@ def _writes(node: fx.Node) -> bool:
 def fold(graph: fx.GraphModule) -> fx.GraphModule:
     """The same graph with what depends on constants alone computed, in buffers.
 
+    Nothing is detached: where jets are made, points are cut off from gradients, but the graph is
+    differentiated by its points as a whole.
+
     Operations in place on constants are carried out in their order, on copies.
     """
     constants: dict[fx.Node, Any] = {}
@@ -242,6 +246,9 @@ def fold(graph: fx.GraphModule) -> fx.GraphModule:
         if node in constants:
             continue
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), copied)
+        if node.target is _aten.detach.default:
+            copies[node] = args[0]
+            continue
         made = kept.create_node(node.op, node.target, args, kwargs)
         made.meta["val"] = node.meta.get("val")
         copies[node] = made

@@ -44,7 +44,7 @@ def plot_solution(
             fail(name, f"a tensor of shape {(len(x), len(y))}", field)
     truth, found = _array(exact), _array(prediction)
     error = found - truth
-    scale = float(np.abs(truth).max()) or 1.0
+    scale = float(np.nanmax(np.abs(truth))) or 1.0
     worst = float(np.nanmax(np.abs(error), initial=0.0)) or 1e-300
 
     figure = new_figure(13.0, 4.2)
