@@ -73,8 +73,8 @@ class Dirichlet(Condition):
               e.g. ``lambda *at: half_space((0, 0, 0), (0, 0, 1), *at)``.
         g: a number; a tensor of shape () or (k,), one value for each component, which may be
             trained; or a function from points (N, d) to (N, k) or (N, 1), whose derivatives are
-            taken by :func:`colloc.jet`. It is asked inside of the domain, too, where it continues the
-            data: one of the place along the part alone says nothing of the solution there.
+            taken by :func:`colloc.jet`. It is asked inside of the domain, too, where it continues
+            the data: one of the place along the part alone says nothing of the solution there.
         components: the outputs of the field that the condition is about; None: all.
 
     Raises:
