@@ -230,7 +230,8 @@ class Steps:
         values = torch.stack([part.to(torch.float64) for part in parts])
         finite = torch.isfinite(values)
         if self.scaler is not None:
-            finite[-1] |= self.scaler.scale(torch.ones_like(norm)) > LEAST_SCALE
+            high = self.scaler.scale(torch.ones_like(norm)) > LEAST_SCALE
+            finite = torch.cat((finite[:-1], finite[-1:] | high.reshape(1)))
         step = number if isinstance(number, Tensor) else self._number.fill_(number)
         new = torch.cat((step.to(torch.float64).reshape(1), values))
         first = (self.note[0] < 0) & ~finite.all()
