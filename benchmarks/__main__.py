@@ -22,6 +22,7 @@ NAMES = {
     "signed_distance": "benchmarks.ops.signed_distance",
     "ntk": "benchmarks.ops.ntk",
     "mixed_precision": "benchmarks.mixed_precision",
+    "new_points": "benchmarks.new_points",
     "step": "benchmarks.step",
 }
 
