@@ -97,6 +97,12 @@ inline JetArguments check_jet(const Tensor& y, const std::optional<Tensor>& colu
   return found;
 }
 
+// Memory for a jet (N, K, W), on the device of y.
+inline Tensor new_jet(const JetArguments& found, const Tensor& y) {
+  return torch::stable::empty({found.points, found.size, found.width}, found.stored, std::nullopt,
+                              y.device());
+}
+
 // `grad` or `v` must be a jet (N, K, W) like h.
 inline void check_full_jet(const char* name, const Tensor& jet, const JetArguments& found,
                            const Tensor& y) {

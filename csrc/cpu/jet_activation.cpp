@@ -135,15 +135,10 @@ Call prepare(const Tensor& y, const Optional& columns, const Optional& bias, con
   return call;
 }
 
-Tensor new_jet(const Call& call) {
-  const JetArguments& a = call.arguments;
-  return torch::stable::empty({a.points, a.size, a.width}, a.stored, std::nullopt, call.y.device());
-}
-
 Tensor forward(const Tensor& y, const Optional& columns, const Optional& bias, const Optional& beta,
                const std::string& kind, const std::string& order, int64_t n) {
   Call call = prepare(y, columns, bias, beta, kind, order, n);
-  call.h = new_jet(call);
+  call.h = new_jet(call.arguments, y);
   run(call, [](const auto& kernels) { return kernels.forward; });
   return *call.h;
 }
@@ -155,8 +150,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& y,
   Call call = prepare(y, columns, bias, beta, kind, order, n);
   check_full_jet("grad", grad, call.arguments, y);
   call.g = torch::stable::contiguous(grad);
-  call.out = new_jet(call);
-  call.h = new_jet(call);
+  call.out = new_jet(call.arguments, y);
+  call.h = new_jet(call.arguments, y);
   const JetArguments& a = call.arguments;
   const Tensor by_beta = beta ? empty_of(*beta, {a.points, a.width}) : empty_of(y, {0});
   if (beta) call.by_beta = by_beta;
@@ -169,7 +164,7 @@ Tensor tangent(const Tensor& v, const Tensor& y, const Optional& columns, const 
   Call call = prepare(y, columns, bias, beta, kind, order, n);
   check_full_jet("v", v, call.arguments, y);
   call.g = torch::stable::contiguous(v);
-  call.out = new_jet(call);
+  call.out = new_jet(call.arguments, y);
   run(call, [](const auto& kernels) { return kernels.tangent; });
   return *call.out;
 }

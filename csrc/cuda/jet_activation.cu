@@ -30,12 +30,6 @@ Call prepare(const JetArguments& arguments, const Tensor& y, const Optional& col
   return {arguments, dense(y), dense(columns), dense(bias), dense(beta)};
 }
 
-Tensor new_jet(const Call& call) {
-  const JetArguments& a = call.arguments;
-  return torch::stable::empty({a.points, a.size, a.width}, a.stored, std::nullopt,
-                              call.y->device());
-}
-
 template <JetWork Work, typename T, typename S = T>
 void run_as(const Call& call) {
   const JetArguments& a = call.arguments;
@@ -96,7 +90,7 @@ Tensor forward(const Tensor& y, const Optional& columns, const Optional& bias, c
     const Tensor h = forward(wide(y), wide(columns), bias, beta, kind, order, n);
     return torch::stable::to(h, arguments.stored);
   }
-  call.h = new_jet(call);
+  call.h = new_jet(call.arguments, y);
   run<JetWork::forward>(call);
   return *call.h;
 }
@@ -116,8 +110,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& y,
     return {torch::stable::to(out, arguments.stored), torch::stable::to(h, arguments.stored),
             by_beta};
   }
-  call.out = new_jet(call);
-  call.h = new_jet(call);
+  call.out = new_jet(call.arguments, y);
+  call.h = new_jet(call.arguments, y);
   if (beta) call.by_beta = empty_of(*beta, {arguments.points, arguments.width});
   run<JetWork::backward>(call);
   return {*call.out, *call.h, call.by_beta ? *call.by_beta : empty_of(y, {0})};
@@ -134,7 +128,7 @@ Tensor tangent(const Tensor& v, const Tensor& y, const Optional& columns, const 
     const Tensor made = tangent(wide(v), wide(y), wide(columns), bias, beta, kind, order, n);
     return torch::stable::to(made, arguments.stored);
   }
-  call.out = new_jet(call);
+  call.out = new_jet(call.arguments, y);
   run<JetWork::tangent>(call);
   return *call.out;
 }

@@ -91,9 +91,8 @@ class Ansatz(nn.Module):
     a smooth network follows: where u is smooth, put them into the loss and leave them out here,
     or take the first-order form and L-BFGS as examples/poisson_mixed.py does. N2 helps, but not
     enough for second derivatives. What depends on points and fixed data alone is kept for each set
-    of points: where data are functions, new points at every step cost about as much again as the
-    step itself; a few sets in turn, or new points now and then, do not. Figures:
-    docs/performance.md.
+    of points: with functions as data, new points at every step make it 1.5 to 1.9 times as long
+    (``python -m benchmarks new_points``). Figures: docs/performance.md.
 
     ``field(x)`` is the value, ``cc.jet(field, x, order)`` its jet, differentiable in the weights
     by one backward. A Robin or Neumann condition needs the network one order higher: its

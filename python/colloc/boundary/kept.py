@@ -55,10 +55,12 @@ class Kept:
         known = found is not None and _is(found[0], x) and _is(found[1], piece)
         values: dict[Hashable, Any] = found[2] if found is not None and known else {}
         if key in values:
+            before: tuple[object, ...]
+            kept: _Jets
             before, kept = values[key]
             if len(before) == len(of) and all(a is b for a, b in zip(before, of, strict=True)):
                 self._found.move_to_end(names)
-                return kept  # type: ignore[no-any-return]
+                return kept
             del values[key]
         value = build()
         if not store or any(one is not None and _changes(one.components) for one in value):

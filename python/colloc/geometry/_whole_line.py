@@ -83,7 +83,9 @@ def _least(line: Line, piece: Piece) -> float:
     if isinstance(piece, (Arc, Circle)):
         a, b = line.direction
         turned = math.atan2(-a, b)  # to the right
-        whole = isinstance(piece, Circle) or piece.is_full
-        if whole or (turned - piece.start) % (2 * math.pi) <= piece.angle:  # type: ignore[union-attr]
+        start, angle = 0.0, 2 * math.pi
+        if isinstance(piece, Arc):
+            start, angle = piece.start, piece.angle
+        if (turned - start) % (2 * math.pi) <= angle:
             found.append(_offset(line, piece.center) - piece.radius)
     return min(found, default=0.0)

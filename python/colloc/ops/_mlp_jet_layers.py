@@ -75,11 +75,8 @@ class Mlp(NamedTuple):
         """Pre-activations of a point: values in the first layer, jets in the others; in numbers of
         x's dtype, or of ``low``."""
         first, *others = self.widths
-        return first * self.of_first(low) + self.size * sum(others)
-
-    def of_first(self, low: torch.dtype | None) -> int:
-        """How many numbers of ``low`` take the place of one of the first layer."""
-        return 1 if low is None else self.x.element_size() // low.itemsize
+        numbers = 1 if low is None else self.x.element_size() // low.itemsize
+        return numbers * first + self.size * sum(others)
 
     def columns(self, low: torch.dtype | None = None) -> Tensor:
         """The first derivatives of the first layer, (n, W)."""

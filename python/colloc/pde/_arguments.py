@@ -68,12 +68,12 @@ def check_leaf(name: str, value: Tensor, function: str = "lambda: raw.exp()") ->
     return value
 
 
-def _check_function(name: str, value: Any) -> Coefficient:
+def _check_function(name: str, value: Callable[..., Any]) -> Coefficient:
     """A callable without arguments."""
     try:
         signature = inspect.signature(value.forward if isinstance(value, nn.Module) else value)
     except (TypeError, ValueError):  # of builtins nothing is known
-        return value  # type: ignore[no-any-return]
+        return value
     try:
         signature.bind()
     except TypeError:
@@ -83,7 +83,7 @@ def _check_function(name: str, value: Any) -> Coefficient:
             f"{describe(value)} with the arguments {signature}",
             "As a function of the points it is no coefficient: write that equation yourself.",
         )
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def value_of(name: str, coefficient: Coefficient) -> float | Tensor:
@@ -99,7 +99,8 @@ def value_of(name: str, coefficient: Coefficient) -> float | Tensor:
             fail(f"{name}()", wanted, value)
     if isinstance(value, Tensor) and value.ndim == 1:  # (1,) would change dtypes of products
         value = value.reshape(())
-    return value  # type: ignore[no-any-return]
+    found: float | Tensor = value
+    return found
 
 
 def check_source(name: str, value: Any) -> Source:
